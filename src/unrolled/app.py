@@ -1,0 +1,108 @@
+"""What the scripts share: from checked configs to records, W&B runs, and an exit status."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+
+import pandas as pd
+
+from unrolled.config import ConfigError
+from unrolled.config.check import Flat
+from unrolled.data import DataError
+from unrolled.records.store import StoreError
+from unrolled.sweep import RunSettings, run_sweep, trials_of
+from unrolled.sweep.run import Summary
+from unrolled.tracking import TrackerError, TrackerSettings, log_pack
+from unrolled.training.native.build import NativeUnavailable
+
+RESULTS = Path("results")
+
+EXPECTED = (ConfigError, DataError, StoreError, TrackerError, NativeUnavailable)
+"""Errors whose message is meant for the user: one line, no traceback."""
+
+
+def folder_of(config: Flat) -> Path:
+    """Return the results folder of a config: ``run.folder``, or ``results/<scale>``."""
+    return Path(config["run.folder"]) if config["run.folder"] else RESULTS / config["scale.name"]
+
+
+def run_configs(configs: Sequence[Flat], say: Callable[[str], None] = print) -> Summary:
+    """Run the trials that the store lacks, and mirror every finished pack to W&B.
+
+    Args:
+        configs: checked configs of one scale; how they run is taken from the first.
+        say: prints a line.
+
+    Returns:
+        What was done.
+    """
+    first = configs[0]
+    settings = RunSettings(
+        folder=folder_of(first),
+        scale=first["scale.name"],
+        **{name: first[f"run.{name}"] for name in ("backend", "device", "threads", "max_pack", "checkpoint_seconds")},
+    )
+    tracker = TrackerSettings(
+        first["tracker.mode"], first["tracker.project"], first["tracker.entity"], settings.folder / "wandb"
+    )
+    summary = run_sweep(trials_of(configs), settings, on_pack=_mirror(tracker, say), say=say)
+    return summary
+
+
+def _mirror(tracker: TrackerSettings, say: Callable[[str], None]) -> Callable[[pd.DataFrame], None]:
+    """Return a callback that mirrors packs; its failures are told and never stop the run."""
+
+    def mirror(rows: pd.DataFrame) -> None:
+        try:
+            log_pack(rows, tracker)
+        except TrackerError as error:
+            say(f"W&B: {error}")
+
+    return mirror
+
+
+def closing(summary: Summary) -> str:
+    """Return the closing lines of a run: what ran, and every failed pack by name."""
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(summary.counts.items())) or "nothing to do"
+    lines = [f"{summary.asked} trials: {summary.present} were there; now: {counts} ({summary.seconds:.0f} s)"]
+    lines += [f"FAILED pack {pack}: {error}" for pack, error in summary.failures]
+    return "\n".join(lines)
+
+
+def guarded(main: Callable[[], int | None]) -> int:
+    """Run a script's main function: expected errors in one line, an interrupt told, a status returned.
+
+    A termination signal is treated like Ctrl-C, so that the running pack's checkpoint is written.
+
+    Args:
+        main: returns the exit status.
+
+    Returns:
+        Its status; 2 for bad input, 130 after an interrupt. ``HYDRA_FULL_ERROR=1`` shows tracebacks.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    warnings.showwarning = _short_warning
+    try:
+        return main() or 0
+    except EXPECTED as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped: all finished packs are recorded; the same command goes on from there", file=sys.stderr)
+        return 130
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _short_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+    print(f"warning: {message}", file=sys.stderr)

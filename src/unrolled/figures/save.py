@@ -1,0 +1,123 @@
+"""Write a figure as PNG and SVG with its provenance inside, whole or not at all, and read the provenance back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure as Drawing
+from PIL import Image
+
+FORMATS = ("png", "svg")
+
+_DUBLIN_CORE = "{http://purl.org/dc/elements/1.1/}"
+
+
+def trials_digest(trials: Iterable[str]) -> str:
+    """Return the SHA-256 of the sorted trial hashes, one a line: the name of a selection of records.
+
+    Example:
+        >>> trials_digest(["b", "a"]) == trials_digest(["a", "b"])
+        True
+    """
+    return hashlib.sha256("\n".join(sorted(trials)).encode()).hexdigest()
+
+
+def provenance(rows: pd.DataFrame) -> dict[str, Any]:
+    """Return what a figure's file says about the records it shows.
+
+    Args:
+        rows: the records that were drawn.
+
+    Returns:
+        ``trial_count``, ``digest`` (see :func:`trials_digest`), ``git_commits``, ``git_dirty`` (True where any run came
+        from changed files), ``experiments`` and ``trials`` (sorted hashes).
+    """
+    trials = sorted(set(rows["trial"].astype(str)))
+    return {
+        "trial_count": len(trials),
+        "digest": trials_digest(trials),
+        "git_commits": _distinct(rows, "git_commit"),
+        "git_dirty": bool(rows["git_dirty"].eq(True).any()) if "git_dirty" in rows else False,
+        "experiments": sorted({name for names in rows["experiments"] for name in names}),
+        "trials": trials,
+    }
+
+
+def save_figure(figure: Drawing, stem: Path, rows: pd.DataFrame, caption: str) -> list[Path]:
+    """Write ``<stem>.png`` and ``<stem>.svg``, each by one atomic rename.
+
+    Equal figures and records give equal bytes: no date is written, and the SVG's ids come from a fixed salt
+    (call it inside :func:`unrolled.figures.style.figure_style`).
+
+    Args:
+        figure: what to write; its layout is final after the call.
+        stem: path without suffix; its folder is made.
+        rows: the records shown, for the provenance.
+        caption: the text below the figure, stored as the file's description.
+
+    Returns:
+        The two paths, PNG first.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    FigureCanvasAgg(figure)
+    # Lay out once for both formats: matplotlib would draw every figure twice for each.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    source = json.dumps(provenance(rows), sort_keys=True)
+    fields = {"Title": stem.name, "Description": caption, "Source": source}
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for suffix in FORMATS:
+        # Anything matplotlib adds by itself (date, its own version) would tie the bytes to a moment or a machine.
+        extra: dict[str, Any] = {"Date": None, "Creator": "unrolled"} if suffix == "svg" else {"Software": "unrolled"}
+        path = stem.with_name(f"{stem.name}.{suffix}")
+        temporary = stem.with_name(f".{stem.name}.{os.getpid()}.{suffix}")
+        try:
+            figure.savefig(temporary, format=suffix, metadata={**fields, **extra})
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        paths.append(path)
+    return paths
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Return what :func:`save_figure` wrote into a PNG or SVG file.
+
+    Args:
+        path: a file that :func:`save_figure` wrote.
+
+    Returns:
+        The keys of :func:`provenance`, ``title`` and ``caption``.
+
+    Raises:
+        ValueError: the file is neither format or carries no provenance.
+    """
+    if path.suffix == ".png":
+        with Image.open(path) as image:
+            fields = {str(key).lower(): str(value) for key, value in image.info.items()}
+    elif path.suffix == ".svg":
+        fields = {}
+        for node in ElementTree.parse(path).iter():
+            if node.tag.startswith(_DUBLIN_CORE):
+                # The first title is the figure's; the creator's name stands in another below it.
+                fields.setdefault(node.tag.removeprefix(_DUBLIN_CORE), "".join(node.itertext()).strip())
+    else:
+        raise ValueError(f"{path}: expected a .png or .svg file of a figure")
+    if "source" not in fields:
+        raise ValueError(f"{path} carries no provenance: draw it again with scripts/plot.py")
+    return {**json.loads(fields["source"]), "title": fields["title"], "caption": fields["description"]}
+
+
+def _distinct(rows: pd.DataFrame, column: str) -> list[str]:
+    return sorted(set(rows[column].dropna().astype(str))) if column in rows else []

@@ -1,0 +1,6 @@
+"""The static report: one self-contained HTML file from records, claims and figures."""
+
+from unrolled.report.deviations import Deviation, deviations
+from unrolled.report.page import ReportError, write_report
+
+__all__ = ["Deviation", "ReportError", "deviations", "write_report"]

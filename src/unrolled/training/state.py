@@ -1,0 +1,86 @@
+"""What a fit is given, and where it stands: everything needed to stop it at any epoch and go on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unrolled.training.optimizers import Rates, Tensors, initial_moments
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How an ensemble of R replicas is fitted.
+
+    Args:
+        optimizer: ``adam`` or ``sgd``.
+        rates: per-replica learning rate and weight decay.
+        epochs: passes over the training rows, >= 1.
+        batch_size: rows of one update, 1 to n; the last batch of an epoch may be smaller.
+        train_rows: ``(R, n)`` rows of the data set that each replica trains on.
+        order_keys: ``(R,)`` keys of the streams that shuffle the rows anew each epoch.
+        curve_epochs: increasing epoch numbers whose training loss is kept; 0 is the loss before training.
+    """
+
+    optimizer: str
+    rates: Rates
+    epochs: int
+    batch_size: int
+    train_rows: NDArray[np.int64]
+    order_keys: NDArray[np.uint64]
+    curve_epochs: tuple[int, ...]
+
+
+@dataclass
+class FitState:
+    """Where a fit stands after ``epoch`` epochs; the loss after the last of them is judged when it goes on.
+
+    Args:
+        epoch: epochs done.
+        weights: name -> ``(R, ...)``.
+        moments: the optimiser's state.
+        best_weights: the weights after the epoch with the lowest training loss so far.
+        best_loss: ``(R,)`` that loss, infinite before the first epoch.
+        best_epoch: ``(R,)`` that epoch, 0 before the first.
+        diverged_epoch: ``(R,)`` first epoch with a non-finite loss, -1 if none; such a replica stands still.
+        curve: ``(C, R)`` training loss after ``curve_epochs``; NaN where not reached or not finite.
+    """
+
+    epoch: int
+    weights: Tensors
+    moments: Tensors
+    best_weights: Tensors
+    best_loss: Tensor
+    best_epoch: Tensor
+    diverged_epoch: Tensor
+    curve: Tensor
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the fields as a plain dictionary, which ``torch.save`` writes and reads without pickled code."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+def initial_state(weights: Tensors, settings: FitSettings) -> FitState:
+    """Return the state before the first epoch."""
+    replicas, device = len(settings.order_keys), next(iter(weights.values())).device
+    return FitState(
+        epoch=0,
+        weights=weights,
+        moments=initial_moments(settings.optimizer, weights),
+        best_weights={name: w.clone() for name, w in weights.items()},
+        best_loss=torch.full((replicas,), math.inf, device=device),
+        best_epoch=torch.zeros(replicas, dtype=torch.int64, device=device),
+        diverged_epoch=torch.full((replicas,), -1, dtype=torch.int64, device=device),
+        curve=torch.full((len(settings.curve_epochs), replicas), math.nan, device=device),
+    )
+
+
+def log_spaced_epochs(epochs: int, points: int = 60) -> tuple[int, ...]:
+    """Return 0, and about ``points`` epochs from 1 to the last, evenly spaced on a log scale."""
+    spaced = np.unique(np.geomspace(1, epochs, min(points, epochs)).round().astype(int))
+    return (0, *(int(e) for e in spaced))
