@@ -47,12 +47,14 @@ def present(folder: Path, scale: str, theories: list[str]) -> str:
     """Draw figures, test claims and write the report from the records; return the table of verdicts."""
     frame = load_records(folder / "records")
     theory = theories[0]
-    for figure in render_figures(frame, folder / "figures", theory):
+    for figure in render_figures(frame, folder / "figures", theory, again=False):
         if figure.reason:
             print(f"not drawn: {figure.name}: {figure.reason}")
     claims = evaluate_claims(frame, "all")
     write_claims(claims, folder / "claims.json")
-    page = write_report(frame, [c.entry() for c in claims], folder / "figures", folder / "report/index.html", scale, "all")
+    page = write_report(
+        frame, [c.entry() for c in claims], folder / "figures", folder / "report/index.html", scale, "all"
+    )
     print(f"report: {page}")
     return table([c for c in claims if theory in ("all", c.claim.theory)])
 

@@ -15,15 +15,17 @@ import pandas as pd
 from unrolled.config import ConfigError
 from unrolled.config.check import Flat
 from unrolled.data import DataError
+from unrolled.parity import ParityError
 from unrolled.records.store import StoreError
+from unrolled.report import ReportError
 from unrolled.sweep import RunSettings, run_sweep, trials_of
 from unrolled.sweep.run import Summary
 from unrolled.tracking import TrackerError, TrackerSettings, log_pack
-from unrolled.training.native.build import NativeUnavailable
+from unrolled.training.native.build import NativeUnavailableError
 
 RESULTS = Path("results")
 
-EXPECTED = (ConfigError, DataError, StoreError, TrackerError, NativeUnavailable)
+EXPECTED = (ConfigError, DataError, StoreError, TrackerError, NativeUnavailableError, ParityError, ReportError)
 """Errors whose message is meant for the user: one line, no traceback."""
 
 
@@ -51,8 +53,7 @@ def run_configs(configs: Sequence[Flat], say: Callable[[str], None] = print) -> 
     tracker = TrackerSettings(
         first["tracker.mode"], first["tracker.project"], first["tracker.entity"], settings.folder / "wandb"
     )
-    summary = run_sweep(trials_of(configs), settings, on_pack=_mirror(tracker, say), say=say)
-    return summary
+    return run_sweep(trials_of(configs), settings, on_pack=_mirror(tracker, say), say=say)
 
 
 def _mirror(tracker: TrackerSettings, say: Callable[[str], None]) -> Callable[[pd.DataFrame], None]:

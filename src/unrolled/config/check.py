@@ -79,7 +79,9 @@ def check_together(flat: Flat) -> None:
 def _check_solver(flat: Flat) -> None:
     if flat["solver.name"] == "rnn":
         if flat["solver.learn_step_size"]:
-            raise ConfigError("solver.learn_step_size: given true, allowed with solver rnn: false (its cell is learned)")
+            raise ConfigError(
+                "solver.learn_step_size: given true, allowed with solver rnn: false (its cell is learned)"
+            )
         if flat["solver.steps"] < 1:
             raise ConfigError(f"solver.steps: given {flat['solver.steps']}, allowed with solver rnn: an integer >= 1")
         if flat["task"] == "properties":
@@ -137,7 +139,9 @@ def one_line(error: BaseException, overrides: list[str]) -> str:
     text = " ".join(str(error).split())
     if not isinstance(error, (HydraException, OmegaConfBaseException)):
         return text
-    if missing := re.search(r"Could not find '(.+?)/([^/']+)'(?: Available options in '.*?': (.*?) Config search)?", text):
+    if missing := re.search(
+        r"Could not find '(.+?)/([^/']+)'(?: Available options in '.*?': (.*?) Config search)?", text
+    ):
         return _unknown_choice(*missing.groups())
     found = re.search(r"(?:override|append) '?[+~]{0,2}([\w./@]+)|full_key: (\S+)", text)
     if not found:

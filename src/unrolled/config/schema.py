@@ -54,7 +54,7 @@ class DataConfig:
     file: str | None = anything(None, "an .npz file of problems, or null to generate them")
     n_train: int = at_least(100, 1)
     rows_seed: int | None = at_least(None, 0)
-    seed: int = at_least(2, 0)
+    seed: int = at_least(1, 0)
     population: int = at_least(10_000, 1)
     dimension: int = at_least(5, 3)
     input_dimension: int = at_least(10, 1)

@@ -104,7 +104,7 @@ class QuadraticProblems:
 
 def generate(
     population: int = 10_000,
-    seed: int = 2,
+    seed: int = 1,
     dimension: int = 5,
     input_dimension: int = 10,
     strong_convexity: float = 0.1,
@@ -117,7 +117,9 @@ def generate(
 
     Args:
         population: number N of problems, >= 1.
-        seed: of this data set, >= 0.
+        seed: of this data set, >= 0. The default is the smallest seed whose true eigenvalues vary over the inputs as
+            those of the released code do: the standard deviation of each within a factor of 2 of (0.25, 0.17, 0.24).
+            With other seeds the true net can saturate, and then hardly depends on its input.
         dimension: d >= 3, so that at least one eigenvalue is not fixed.
         input_dimension: length of x, >= 1.
         strong_convexity: mu, with 0 < mu < L.

@@ -9,7 +9,7 @@ import pandas as pd
 
 from unrolled.figures import reasoning
 from unrolled.figures.curves import add_caption, new_drawing
-from unrolled.figures.save import FORMATS, save_figure
+from unrolled.figures.save import FORMATS, fingerprint, is_current, save_figure
 from unrolled.figures.spec import Figure, UndrawableError
 from unrolled.figures.style import figure_style
 
@@ -51,13 +51,14 @@ def figures_of(theory: str) -> list[Figure]:
     return [figure for family in chosen for figure in family.values()]
 
 
-def render_figures(frame: pd.DataFrame, folder: Path, theory: str = "all") -> list[FigureFile]:
+def render_figures(frame: pd.DataFrame, folder: Path, theory: str = "all", *, again: bool = True) -> list[FigureFile]:
     """Draw the figures of a theory into ``folder/<theory>/<name>.png`` and ``.svg``.
 
     Args:
         frame: all records, one row a trial, in any order.
         folder: where the figures go, like ``results/laptop/figures``.
         theory: which figures; ``all`` for every theory.
+        again: draw also those whose files already show these records, drawn by this code.
 
     Returns:
         One entry a figure in the order of the report, drawn or not. Files of a figure that cannot be drawn are
@@ -67,20 +68,23 @@ def render_figures(frame: pd.DataFrame, folder: Path, theory: str = "all") -> li
         ValueError: unknown theory.
         OSError: the folder cannot be written.
     """
-    return [_render(figure, frame, folder / figure.theory / figure.name) for figure in figures_of(theory)]
+    return [_render(figure, frame, folder / figure.theory / figure.name, again) for figure in figures_of(theory)]
 
 
-def _render(figure: Figure, frame: pd.DataFrame, stem: Path) -> FigureFile:
+def _render(figure: Figure, frame: pd.DataFrame, stem: Path, again: bool) -> FigureFile:
     try:
         rows = figure.select(frame)
         caption = figure.caption(rows)
+        if not again and is_current(stem, fingerprint(rows, caption)):
+            paths = tuple(stem.with_name(f"{stem.name}.{suffix}") for suffix in FORMATS)
+            return FigureFile(figure.name, figure.theory, paths, caption, None)
         with figure_style():
             drawing, axes = new_drawing(*figure.layout(rows))
             figure.draw(rows, axes)
             add_caption(drawing, caption)
-            paths = save_figure(drawing, stem, rows, caption)
+            paths = tuple(save_figure(drawing, stem, rows, caption))
     except UndrawableError as error:
         for suffix in FORMATS:
             stem.with_name(f"{stem.name}.{suffix}").unlink(missing_ok=True)
         return FigureFile(figure.name, figure.theory, (), "", str(error))
-    return FigureFile(figure.name, figure.theory, tuple(paths), caption, None)
+    return FigureFile(figure.name, figure.theory, paths, caption, None)

@@ -6,16 +6,19 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import matplotlib
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Drawing
 from PIL import Image
 
 FORMATS = ("png", "svg")
+PACKAGE = Path(__file__).resolve().parents[1]
 
 _DUBLIN_CORE = "{http://purl.org/dc/elements/1.1/}"
 
@@ -51,6 +54,37 @@ def provenance(rows: pd.DataFrame) -> dict[str, Any]:
     }
 
 
+@lru_cache(maxsize=1)
+def _drawing_code() -> str:
+    """Return a digest of all code that can change a picture: this room, the theory's curves, matplotlib."""
+    sources = [path for room in ("figures", "solvers", "records") for path in sorted((PACKAGE / room).rglob("*.py"))]
+    digest = hashlib.sha256(matplotlib.__version__.encode())
+    for path in sources:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def fingerprint(rows: pd.DataFrame, caption: str) -> str:
+    """Return a digest of everything a picture depends on: its records' values, its caption and the drawing code.
+
+    Args:
+        rows: the records shown.
+        caption: the text below them.
+    """
+    values = rows.reindex(sorted(rows.columns), axis=1).astype(str)
+    digest = hashlib.sha256(_drawing_code().encode() + caption.encode() + "\0".join(values.columns).encode())
+    digest.update(pd.util.hash_pandas_object(values, index=False).to_numpy().tobytes())
+    return digest.hexdigest()
+
+
+def is_current(stem: Path, mark: str) -> bool:
+    """Whether both files of a figure are there and carry this fingerprint."""
+    try:
+        return all(read_metadata(stem.with_name(f"{stem.name}.{f}")).get("fingerprint") == mark for f in FORMATS)
+    except (OSError, ValueError, ElementTree.ParseError):
+        return False
+
+
 def save_figure(figure: Drawing, stem: Path, rows: pd.DataFrame, caption: str) -> list[Path]:
     """Write ``<stem>.png`` and ``<stem>.svg``, each by one atomic rename.
 
@@ -73,7 +107,7 @@ def save_figure(figure: Drawing, stem: Path, rows: pd.DataFrame, caption: str) -
     # Lay out once for both formats: matplotlib would draw every figure twice for each.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
-    source = json.dumps(provenance(rows), sort_keys=True)
+    source = json.dumps(provenance(rows) | {"fingerprint": fingerprint(rows, caption)}, sort_keys=True)
     fields = {"Title": stem.name, "Description": caption, "Source": source}
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -98,7 +132,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
         path: a file that :func:`save_figure` wrote.
 
     Returns:
-        The keys of :func:`provenance`, ``title`` and ``caption``.
+        The keys of :func:`provenance`, ``fingerprint``, ``title`` and ``caption``.
 
     Raises:
         ValueError: the file is neither format or carries no provenance.

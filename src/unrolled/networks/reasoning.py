@@ -96,8 +96,8 @@ class ReasoningEnsemble:
         self.step_size = torch.tensor(list(step_size), dtype=torch.float64)
         self.learn_step_size = torch.tensor(list(learn_step_size))
         mu, smooth = problems.strong_convexity, problems.smoothness
-        self.step_range = (min_step_size, min_step_size) if solver == "rnn" else step_range(
-            solver, mu, smooth, min_step_size
+        self.step_range = (
+            (min_step_size, min_step_size) if solver == "rnn" else step_range(solver, mu, smooth, min_step_size)
         )
         self._check_learned_start()
         coefficients, target = problems.coefficients()

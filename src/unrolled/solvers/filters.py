@@ -74,9 +74,7 @@ def _ones(shrink: Tensor, *others: Number) -> Tensor:
     )
 
 
-def _gd_residual(
-    eigenvalues: Tensor, steps: Steps, step_size: Number, strong_convexity: Number, depth: int
-) -> Tensor:
+def _gd_residual(eigenvalues: Tensor, steps: Steps, step_size: Number, strong_convexity: Number, depth: int) -> Tensor:
     """B^k in closed form; the strong convexity and the depth play no part in GD."""
     return (1 - step_size * eigenvalues) ** steps
 

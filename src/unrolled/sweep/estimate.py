@@ -10,8 +10,11 @@ import pandas as pd
 from unrolled.sweep.tasks import TASKS, RunContext
 from unrolled.sweep.trial import Pack
 
-SAMPLE_TRIALS, SAMPLE_EPOCHS = 64, 40
-"""Size of the trial run: a fraction of a second natively, enough lanes to fill two cores."""
+SAMPLE_TRIALS = 64
+"""Trials of the trial run: enough lanes to fill a few cores."""
+
+SAMPLE_SECONDS = 0.3
+"""The trial run grows until its training alone takes this long: below it noise would count."""
 
 
 def seconds_for(packs: Sequence[Pack], records: pd.DataFrame, backend: str, threads: int | None) -> float:
@@ -58,7 +61,16 @@ def _sampled(packs: Sequence[Pack], backend: str, threads: int | None) -> float:
         return time.monotonic() - began, sum(task.cost(config) for config in short)
 
     timed(1)  # compiles and loads what is needed
-    seconds_short, cost_short = timed(1)
-    seconds, cost = timed(SAMPLE_EPOCHS)
-    # What a run costs once (evaluation on the whole population) is left out where the two differ.
-    return (seconds - seconds_short) / (cost - cost_short) if cost > cost_short else seconds / cost
+    seconds, cost = timed(1)
+    epochs = 25
+    while True:
+        longer, more = timed(epochs)
+        # What a run costs once (evaluation on the whole population) is in both and cancels.
+        if longer - seconds > SAMPLE_SECONDS or _is_whole(configs, epochs):
+            return (longer - seconds) / (more - cost) if more > cost else longer / more
+        epochs *= 4
+
+
+def _is_whole(configs: Sequence[dict[str, object]], epochs: int) -> bool:
+    """Whether a run of so many epochs is the whole of every config, or they have no epochs to cut."""
+    return all(not c["optim.epochs"] or int(str(c["optim.epochs"])) <= epochs for c in configs)

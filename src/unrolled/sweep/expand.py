@@ -9,7 +9,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -49,7 +49,7 @@ def _expand(overrides: list[str], folder: Path) -> Iterator[Flat]:
         config = compose("train", [*fixed, *choice], return_hydra_config=True)
         params = OmegaConf.to_container(config.hydra.sweeper.get("params") or OmegaConf.create(), resolve=True)
         assert isinstance(params, dict)
-        more = [f"{key}={value}" for key, value in params.items() if key not in named]
+        more = [f"{key!s}={value}" for key, value in params.items() if key not in named]
         more_fixed, more_groups, more_values = _split(more, folder)
         for inner in _product(more_groups):
             yield from _trials(compose("train", [*fixed, *choice, *more_fixed, *inner]), more_values | values)
@@ -76,10 +76,11 @@ def _key(override: Override) -> str:
 
 def _options(override: Override, folder: Path) -> Iterable[Any]:
     """Return the swept values; a glob matches the files of its group."""
-    if override.is_choice_sweep() or override.is_range_sweep() or override.is_interval_sweep():
+    value = override.value()
+    if not isinstance(value, Glob):
         return list(override.sweep_string_iterator())
-    names = [str(p.relative_to(folder / _key(override)).with_suffix("")) for p in (folder / _key(override)).rglob("*")]
-    return sorted(override.value().filter([name for name in names if (folder / _key(override) / f"{name}.yaml").exists()]))
+    group = folder / _key(override)
+    return sorted(value.filter([str(path.relative_to(group).with_suffix("")) for path in group.rglob("*.yaml")]))
 
 
 def _product(choices: Choices) -> Iterator[list[str]]:

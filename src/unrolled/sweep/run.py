@@ -99,14 +99,22 @@ def run_sweep(
     # The bar is for people at a terminal; logs and tests get the opening and closing lines.
     with tqdm(total=1.0, disable=None, unit="", bar_format="{l_bar}{bar}| {elapsed} < {remaining}") as bar:
         for pack in packs:
-            share = pack.cost / total
-            rows = _run_pack(pack, settings, summary, lambda part, share=share: bar.update(part * share))
+            rows = _run_pack(pack, settings, summary, _updater(bar, pack.cost / total))
             written = store.read(store.write(rows))
             discard_checkpoint(_checkpoint(pack, settings))
             if written is not None:
                 on_pack(written)
     summary.seconds = time.monotonic() - began
     return summary
+
+
+def _updater(bar: tqdm, share: float) -> Callable[[float], None]:
+    """Return a callback that moves the bar by parts of a pack's share of the work."""
+
+    def update(part: float) -> None:
+        bar.update(part * share)
+
+    return update
 
 
 def _missing_packs(trials: list[Trial], missing: set[str], max_pack: int) -> list[Pack]:
@@ -175,9 +183,7 @@ def _run_pack(
     common |= {"pack": pack.name, "scale": settings.scale, "wall_s": (time.monotonic() - began) / len(pack.trials)}
     for result in results:
         summary.counts[result["status"]] = summary.counts.get(result["status"], 0) + 1
-    return pd.DataFrame(
-        [_row(trial) | common | result for trial, result in zip(pack.trials, results, strict=True)]
-    )
+    return pd.DataFrame([_row(trial) | common | result for trial, result in zip(pack.trials, results, strict=True)])
 
 
 def _row(trial: Trial) -> dict[str, object]:

@@ -140,11 +140,11 @@ class FitTask:
 
     def cost(self, config: Flat) -> float:
         """Return multiply-adds, forward and backward, of all updates and evaluations."""
-        d, width = config["data.dimension"], config["network.width"]
-        inputs = config["data.input_dimension"]
+        d, width, inputs = config["data.dimension"], config["network.width"], config["data.input_dimension"]
         net = inputs * width + (d - 2) * width if width else (d - 2) * inputs
         a_step = {"gd": 3 * (d - 2), "nag": 6 * (d - 2), "rnn": 14 * d * d}[config["solver.name"]]
-        return float(config["optim.epochs"] * config["data.n_train"] * (3.5 * net + 3.5 * a_step * config["solver.steps"] + 200))
+        a_row = 3.5 * (net + a_step * config["solver.steps"]) + 200
+        return float(config["optim.epochs"] * config["data.n_train"] * a_row)
 
     def run(self, configs: Sequence[Flat], context: RunContext) -> list[Metrics]:
         """Fit the pack and measure it at each replica's best epoch."""
@@ -184,9 +184,7 @@ class FitTask:
 
 def _fit_settings(problems: QuadraticProblems, configs: Sequence[Flat]) -> FitSettings:
     first = configs[0]
-    rows = [
-        problems.training_rows(c["data.n_train"], c["data.rows_seed"], named=c["data.rows_named"]) for c in configs
-    ]
+    rows = [problems.training_rows(c["data.n_train"], c["data.rows_seed"], named=c["data.rows_named"]) for c in configs]
     return FitSettings(
         optimizer=first["optim.name"],
         rates=Rates(

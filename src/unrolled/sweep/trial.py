@@ -101,6 +101,7 @@ def packs_of(trials: Iterable[Trial], max_pack: int) -> list[Pack]:
     Returns:
         Packs in a fixed order.
     """
+
     def group(trial: Trial) -> str:
         task = trial.task
         fixed = {name: trial.config[name] for name in task.identity if name not in task.packable}

@@ -68,7 +68,11 @@ def _train_epoch(ensemble: Ensemble, settings: FitSettings, state: FitState, row
         }
         with torch.no_grad():
             new, state.moments = step(
-                state.weights, gradients, state.moments, settings.rates, epoch * len(batches) + number + 1,
+                state.weights,
+                gradients,
+                state.moments,
+                settings.rates,
+                epoch * len(batches) + number + 1,
                 ensemble.undecayed,
             )
             state.weights = {name: _where(alive, new[name], old) for name, old in state.weights.items()}

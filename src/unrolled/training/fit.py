@@ -13,7 +13,7 @@ from torch import Tensor
 from unrolled.networks.reasoning import Evaluation, ReasoningEnsemble
 from unrolled.training.checkpoint import load_checkpoint, save_checkpoint
 from unrolled.training.eager import advance_eager
-from unrolled.training.native.build import NativeUnavailable
+from unrolled.training.native.build import NativeUnavailableError
 from unrolled.training.native.reasoning import NativeReasoning
 from unrolled.training.optimizers import Tensors
 from unrolled.training.state import FitSettings, FitState
@@ -71,7 +71,7 @@ def choose_backend(name: str, ensemble: ReasoningEnsemble, threads: int | None =
         The backend; its ``name`` goes into the records.
 
     Raises:
-        NativeUnavailable: ``native`` was asked for and cannot be had.
+        NativeUnavailableError: ``native`` was asked for and cannot be had.
         ValueError: an unknown name.
     """
     if name not in BACKENDS:
@@ -80,7 +80,7 @@ def choose_backend(name: str, ensemble: ReasoningEnsemble, threads: int | None =
         return Eager(ensemble)
     try:
         return NativeReasoning(ensemble, threads)
-    except NativeUnavailable as error:
+    except NativeUnavailableError as error:
         if name == "native":
             raise
         if ensemble.device.type == "cpu":

@@ -9,9 +9,7 @@ from .factory import ROUNDING, normal, random_problem, rotated
 def test_value_equals_the_naive_double_sum():
     problem, y = random_problem(3), normal(3, 4)
     for i in range(3):
-        quadratic = sum(
-            0.5 * y[i, a] * problem.energy.matrix[i, a, b] * y[i, b] for a in range(4) for b in range(4)
-        )
+        quadratic = sum(0.5 * y[i, a] * problem.energy.matrix[i, a, b] * y[i, b] for a in range(4) for b in range(4))
         expected = quadratic - sum(problem.linear[i, a] * y[i, a] for a in range(4))
         assert problem.energy.value(y)[i].item() == pytest.approx(expected.item(), abs=ROUNDING)
 

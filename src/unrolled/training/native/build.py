@@ -14,7 +14,7 @@ from pathlib import Path
 FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-Wno-psabi", "-shared", "-fPIC", "-std=gnu11")
 
 
-class NativeUnavailable(RuntimeError):
+class NativeUnavailableError(RuntimeError):
     """The native backend cannot be had on this machine; the message says why."""
 
 
@@ -22,12 +22,12 @@ def compiler() -> str:
     """Return the C compiler: ``$CC``, else cc, gcc or clang.
 
     Raises:
-        NativeUnavailable: there is none.
+        NativeUnavailableError: there is none.
     """
     for name in (os.environ.get("CC"), "cc", "gcc", "clang"):
         if name and (found := shutil.which(name)):
             return found
-    raise NativeUnavailable("no C compiler found (looked for $CC, cc, gcc, clang)")
+    raise NativeUnavailableError("no C compiler found (looked for $CC, cc, gcc, clang)")
 
 
 def cache_folder() -> Path:
@@ -50,7 +50,7 @@ def load_library(source: Path, defines: dict[str, int]) -> ctypes.CDLL:
         The loaded library.
 
     Raises:
-        NativeUnavailable: no compiler, the compiler failed, or its result does not load.
+        NativeUnavailableError: no compiler, the compiler failed, or its result does not load.
     """
     command = [compiler(), *FLAGS, *(f"-D{name}={value}" for name, value in sorted(defines.items()))]
     library = cache_folder() / f"{source.stem}-{_key(source, command)}.so"
@@ -63,7 +63,7 @@ def load_library(source: Path, defines: dict[str, int]) -> ctypes.CDLL:
     try:
         return ctypes.CDLL(str(library))
     except OSError as error:
-        raise NativeUnavailable(f"{library} was built but does not load: {error}") from error
+        raise NativeUnavailableError(f"{library} was built but does not load: {error}") from error
 
 
 def _key(source: Path, command: list[str]) -> str:
@@ -87,7 +87,7 @@ def _compile(command: list[str], source: Path, library: Path) -> None:
         handle, name = tempfile.mkstemp(dir=library.parent, suffix=".so.tmp")
         os.close(handle)
     except OSError as error:
-        raise NativeUnavailable(
+        raise NativeUnavailableError(
             f"cannot write the library cache {library.parent}: {error}; set UNROLLED_CACHE to a folder you may write"
         ) from error
     temporary = Path(name)
@@ -95,7 +95,7 @@ def _compile(command: list[str], source: Path, library: Path) -> None:
         done = subprocess.run([*command, "-o", name, str(source), "-lm"], capture_output=True, text=True, check=False)
         if done.returncode:
             first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip()[:200])
-            raise NativeUnavailable(f"{command[0]} could not compile {source.name}: {first}")
+            raise NativeUnavailableError(f"{command[0]} could not compile {source.name}: {first}")
         temporary.replace(library)
     finally:
         temporary.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unrolled.networks.reasoning import Evaluation, ReasoningEnsemble
-from unrolled.training.native.build import NativeUnavailable, load_library
+from unrolled.training.native.build import NativeUnavailableError, load_library
 from unrolled.training.optimizers import Tensors
 from unrolled.training.state import FitSettings, FitState
 
@@ -69,11 +69,11 @@ def kernel(inputs: int, dimension: int) -> ctypes.CDLL:
     """Return the kernel compiled for a length of inputs and a dimension of problems.
 
     Raises:
-        NativeUnavailable: it cannot be built here.
+        NativeUnavailableError: it cannot be built here.
     """
     library = load_library(SOURCE, {"INPUTS": inputs, "DIM": dimension})
     if library.run_bytes() != ctypes.sizeof(_Run):
-        raise NativeUnavailable("the kernel's struct and its Python twin differ in size")
+        raise NativeUnavailableError("the kernel's struct and its Python twin differ in size")
     return library
 
 
@@ -85,12 +85,12 @@ class NativeReasoning:
         threads: blocks run at once; the cores this process may use by default.
 
     Raises:
-        NativeUnavailable: no compiler, or the ensemble is not float32 on the CPU.
+        NativeUnavailableError: no compiler, or the ensemble is not float32 on the CPU.
     """
 
     def __init__(self, ensemble: ReasoningEnsemble, threads: int | None = None) -> None:
         if ensemble.dtype != torch.float32 or ensemble.device.type != "cpu":
-            raise NativeUnavailable(f"native runs in float32 on the cpu, got {ensemble.dtype} on {ensemble.device}")
+            raise NativeUnavailableError(f"native is for float32 on the cpu, got {ensemble.dtype} on {ensemble.device}")
         self.ensemble = ensemble
         self.kernel = kernel(ensemble.inputs.shape[1], ensemble.eigenvalues.shape[1])
         self.lanes = int(self.kernel.lanes())
@@ -210,7 +210,7 @@ class NativeReasoning:
                 at += count
             return out
 
-        moments = {}
+        moments: Tensors = {}
         if state.moments:
             for order, field in (("first", "moment1"), ("second", "moment2")):
                 moments |= {f"{order}.{name}": value for name, value in named(field).items()}
