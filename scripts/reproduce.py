@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from unrolled.app import RESULTS, closing, guarded, run_configs
+from unrolled.app import closing, folder_of, guarded, run_configs
 from unrolled.claims import evaluate_claims, table, write_claims
 from unrolled.config.check import ConfigError, experiment_names
 from unrolled.figures import render_figures
@@ -19,7 +19,7 @@ LAUNCHERS = ("basic", "joblib", "submitit_local", "submitit_slurm", "ray")
 
 
 def main() -> int:
-    """Run the command line; return 1 if a pack failed."""
+    """Return 1 if a pack failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", default="laptop", choices=("smoke", "laptop", "paper"))
     parser.add_argument("--theory", default="all", choices=(*THEORIES, "all"))
@@ -28,35 +28,31 @@ def main() -> int:
     options = parser.parse_args()
     built = sorted({name.split("/")[0] for name in experiment_names()})
     theories = built if options.theory == "all" else [options.theory]
-    if unbuilt := sorted(set(theories) - set(built)):
-        raise ConfigError(f"THEORY: given {unbuilt[0]!r}, which is not built yet; built: {', '.join(built)}, all")
+    if not set(theories) <= set(built):
+        raise ConfigError(f"THEORY: given {options.theory!r}, which is not built yet; built: {', '.join(built)}, all")
     if options.launcher != "basic":
         raise ConfigError(f"LAUNCHER: given {options.launcher!r}, which is not built yet; built: basic")
 
     names = [name for name in experiment_names() if name.split("/")[0] in theories]
-    common = [f"scale={options.scale}", *options.overrides]
-    summary = run_configs([c for name in names for c in expand([f"experiment={name}", *common])])
-    folder = RESULTS / options.scale
-    results = present(folder, options.scale, theories if options.theory != "all" else ["all"])
-    print(results)
+    overrides = [f"scale={options.scale}", *options.overrides]
+    configs = [config for name in names for config in expand([f"experiment={name}", *overrides])]
+    summary = run_configs(configs)
+    print(present(folder_of(configs[0]), options.scale, options.theory))
     print(closing(summary))
     return int(bool(summary.failures))
 
 
-def present(folder: Path, scale: str, theories: list[str]) -> str:
+def present(folder: Path, scale: str, theory: str) -> str:
     """Draw figures, test claims and write the report from the records; return the table of verdicts."""
     frame = load_records(folder / "records")
-    theory = theories[0]
     for figure in render_figures(frame, folder / "figures", theory, again=False):
         if figure.reason:
             print(f"not drawn: {figure.name}: {figure.reason}")
-    claims = evaluate_claims(frame, "all")
+    claims = evaluate_claims(frame)
     write_claims(claims, folder / "claims.json")
-    page = write_report(
-        frame, [c.entry() for c in claims], folder / "figures", folder / "report/index.html", scale, "all"
-    )
-    print(f"report: {page}")
-    return table([c for c in claims if theory in ("all", c.claim.theory)])
+    entries, page = [claim.entry() for claim in claims], folder / "report" / "index.html"
+    print(f"report: {write_report(frame, entries, folder / 'figures', page, scale, 'all')}")
+    return table([claim for claim in claims if theory in ("all", claim.claim.theory)])
 
 
 if __name__ == "__main__":

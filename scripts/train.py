@@ -14,7 +14,7 @@ from unrolled.app import closing, folder_of, guarded, run_configs
 from unrolled.config import ConfigError, check, flatten, one_line, register
 from unrolled.config.schema import CONFIGS
 from unrolled.records.store import load_records
-from unrolled.sweep import expand
+from unrolled.sweep import expand, trials_of
 from unrolled.sweep.trial import trial_of
 
 
@@ -39,8 +39,9 @@ def main() -> int:
     traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of printing, so that one line can be told
     try:
-        # Every trial is checked before the first one trains.
-        expand([argument for argument in sys.argv[1:] if not argument.startswith("-")])
+        # Every trial is checked, against its data too, before the first one trains. The rest are Hydra's own flags.
+        overrides = [a for a in sys.argv[1:] if not a.startswith("-") and ("=" in a or a.startswith("~"))]
+        trials_of(expand(overrides))
         train()
     except (HydraException, OmegaConfBaseException) as error:
         if traceback:

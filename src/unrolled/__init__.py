@@ -8,6 +8,6 @@ import os
 
 __version__ = "0.1.0"
 
-# MKL chooses its kernels by shape and alignment, which would let the size of a pack leak into a trial's last bits.
-# It reads this before its first product; a value set by the user stays.
-os.environ.setdefault("MKL_CBWR", "AVX2")
+# MKL chooses its kernels by shape, alignment and threads, which would let the size of a pack leak into a trial's last
+# bits; without STRICT a pack of one still differs. It reads this before its first product; a user's value stays.
+os.environ.setdefault("MKL_CBWR", "AVX2,STRICT")

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 import pandas as pd
+import torch
 
 from unrolled.config import ConfigError
 from unrolled.config.check import Flat
@@ -34,6 +35,17 @@ def folder_of(config: Flat) -> Path:
     return Path(config["run.folder"]) if config["run.folder"] else RESULTS / config["scale.name"]
 
 
+def check_device(name: str) -> None:
+    """Raise :class:`ConfigError` unless torch knows a device and this machine has it."""
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        cards = torch.cuda.device_count()
+        raise ConfigError(
+            f"run.device: given {name!r}, allowed: cpu" + "".join(f", cuda:{i}" for i in range(cards))
+        ) from error
+
+
 def run_configs(configs: Sequence[Flat], say: Callable[[str], None] = print) -> Summary:
     """Run the trials that the store lacks, and mirror every finished pack to W&B.
 
@@ -45,6 +57,7 @@ def run_configs(configs: Sequence[Flat], say: Callable[[str], None] = print) -> 
         What was done.
     """
     first = configs[0]
+    check_device(first["run.device"])
     settings = RunSettings(
         folder=folder_of(first),
         scale=first["scale.name"],

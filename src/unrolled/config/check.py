@@ -51,7 +51,9 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> Flat:
 
 
 def check_value(name: str, value: Any) -> None:
-    """Raise :class:`ConfigError` unless a single key's value is in its range."""
+    """Raise :class:`ConfigError` unless a single key is known and its value in its range."""
+    if name not in rules():
+        raise ConfigError(_unknown(name, value))
     rule = rules()[name]
     if value is None:
         if not rule["optional"]:
@@ -143,11 +145,15 @@ def one_line(error: BaseException, overrides: list[str]) -> str:
         r"Could not find '(.+?)/([^/']+)'(?: Available options in '.*?': (.*?) Config search)?", text
     ):
         return _unknown_choice(*missing.groups())
-    found = re.search(r"(?:override|append) '?[+~]{0,2}([\w./@]+)|full_key: (\S+)", text)
+    if there := re.search(r"already at '(.+?)'", text):
+        return f"{there[1]}: given with +, allowed: without it, for the key is there already"
+    found = re.search(r"(?:not|merging|parsing) override '?[+~]{0,2}([\w./@]+)|full_key: (\S+)", text)
     if not found:
         return text
     name = next(group for group in found.groups() if group)
-    given = next((o.split("=", 1)[1] for o in overrides if "=" in o and o.lstrip("+~").split("=")[0] == name), None)
+    texts = [o for o in overrides if "=" in o and o.lstrip("+~").split("=")[0] == name]
+    # A key may be given twice: the error's own text tells which one it is about.
+    given = next((o.split("=", 1)[1] for o in [*(o for o in texts if o in text), *reversed(texts)]), None)
     if name not in rules():
         return _unknown(name, given)
     return f"{name}: given {'nothing' if given is None else repr(given)}, allowed: {rules()[name]['allowed']}"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +45,7 @@ class QuadraticProblems:
         train_index: rows of named training sets, by ``rows_seed``.
 
     Reference:
-        Chen et al. 2020 (arXiv 2006.13401), section 6.
+        Chen et al. 2020 (arXiv 2006.13401), experiments on synthetic data.
     """
 
     inputs: Array
@@ -166,7 +169,7 @@ FILE_ARRAYS = {"u": 2, "q": 3, "b": 2, "eigenvalues": 2, "y_star": 2}
 """Arrays of a problem file and their number of axes."""
 
 SOLUTION_TOLERANCE = 1e-3
-"""Largest |Q y* - b| a file may have; 32-bit files reach about 1e-5."""
+"""Largest |Q y* - b| and |q^T q - I| a file may have; 32-bit files reach about 1e-5."""
 
 
 def load(path: Path) -> QuadraticProblems:
@@ -180,35 +183,62 @@ def load(path: Path) -> QuadraticProblems:
         The problems, in float64; the checksum is over the values.
 
     Raises:
-        DataError: the file is missing, unreadable, lacks an array, or its solutions do not solve its problems.
+        DataError: the file is missing, unreadable, lacks an array, its solutions do not solve its problems, or it
+            names training sets with rows that it does not have.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except FileNotFoundError as error:
-        raise DataError(f"data.file: expected an .npz file of quadratic problems, nothing at {path}") from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"data.file: {path} is not a readable .npz file ({error})") from error
+    arrays = _read(path)
     for name, axes in FILE_ARRAYS.items():
-        if name not in arrays or arrays[name].ndim != axes:
-            raise DataError(f"data.file: {path} needs an array {name!r} with {axes} axes; it has {sorted(arrays)}")
+        if name not in arrays or arrays[name].ndim != axes or arrays[name].dtype.kind not in "fiu":
+            raise DataError(
+                f"data.file: {path} needs an array {name!r} of numbers with {axes} axes; it has {sorted(arrays)}"
+            )
     u, q, b, e, y = (arrays[name].astype(np.float64) for name in FILE_ARRAYS)
     _check(path, u, q, b, e, y)
     digest = hashlib.sha256()
     for name in sorted(arrays):
         digest.update(name.encode() + str(arrays[name].shape).encode() + np.ascontiguousarray(arrays[name]).tobytes())
-    prefix = "train_index_seed"
-    sets = {int(k.removeprefix(prefix)): v.astype(np.int64) for k, v in arrays.items() if k.startswith(prefix)}
-    return QuadraticProblems(u, q, b, e, y, f"sha256:{digest.hexdigest()}", sets)
+    return QuadraticProblems(u, q, b, e, y, f"sha256:{digest.hexdigest()}", _training_sets(path, arrays, len(u)))
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        archive = np.load(path, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            raise ValueError("it holds a single array, as .npy files do")
+        with archive:
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError as error:
+        raise DataError(f"data.file: expected an .npz file of quadratic problems, nothing at {path}") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"data.file: {path} is not a readable .npz file ({error})") from error
+
+
+def _training_sets(path: Path, arrays: dict[str, NDArray[Any]], population: int) -> dict[int, NDArray[np.int64]]:
+    prefix, sets = "train_index_seed", {}
+    for name, rows in arrays.items():
+        if not name.startswith(prefix):
+            continue
+        number = name.removeprefix(prefix)
+        usable = number.isdecimal() and rows.ndim == 1 and rows.dtype.kind in "iu" and len(np.unique(rows)) == len(rows)
+        if not usable or len(rows) == 0 or rows.min() < 0 or rows.max() >= population:
+            raise DataError(
+                f"data.file: {path}: {name} is not {prefix}<number> with distinct rows from 0 to {population - 1}"
+            )
+        sets[int(number)] = rows.astype(np.int64)
+    return sets
 
 
 def _check(path: Path, u: Array, q: Array, b: Array, e: Array, y: Array) -> None:
     n, d = b.shape
     if not (len(u) == n and q.shape == (n, d, d) and e.shape == (n, d) and y.shape == (n, d)):
         raise DataError(f"data.file: {path} has arrays of different lengths: b is {b.shape}, q {q.shape}, e {e.shape}")
+    if n < 1 or d < 3:
+        raise DataError(f"data.file: {path}: expected at least 1 problem of dimension 3 or more, b is {b.shape}")
     if not (np.all(e[:, 0] == e[0, 0]) and np.all(e[:, -1] == e[0, -1]) and 0 < e[0, -1] < e[0, 0]):
         raise DataError(f"data.file: {path}: eigenvalues must be ordered [L, ..., mu] with the same 0 < mu < L in all")
     basis = np.swapaxes(q, 1, 2)
+    if not np.abs(basis @ q - np.eye(d)).max() <= SOLUTION_TOLERANCE:
+        raise DataError(f"data.file: {path}: the columns of q are not orthonormal eigenvectors")
     residual = (q @ (e * (basis @ y[..., None])[..., 0])[..., None])[..., 0] - b
     if not np.abs(residual).max() <= SOLUTION_TOLERANCE:
         raise DataError(

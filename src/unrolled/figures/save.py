@@ -12,6 +12,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib
+import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Drawing
@@ -71,9 +72,13 @@ def fingerprint(rows: pd.DataFrame, caption: str) -> str:
         rows: the records shown.
         caption: the text below them.
     """
-    values = rows.reindex(sorted(rows.columns), axis=1).astype(str)
-    digest = hashlib.sha256(_drawing_code().encode() + caption.encode() + "\0".join(values.columns).encode())
-    digest.update(pd.util.hash_pandas_object(values, index=False).to_numpy().tobytes())
+    digest = hashlib.sha256(_drawing_code().encode() + caption.encode())
+    for name in sorted(rows.columns):
+        column = rows[name]
+        nested = column.map(lambda value: isinstance(value, (list, np.ndarray))).any()
+        values = column.map(lambda v: None if v is None else b"".join(str(x).encode() for x in v)) if nested else column
+        digest.update(name.encode())
+        digest.update(pd.util.hash_pandas_object(values, index=False).to_numpy().tobytes())
     return digest.hexdigest()
 
 

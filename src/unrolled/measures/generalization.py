@@ -28,7 +28,7 @@ def generalization(backend: Backend, weights: Tensors, train_rows: Tensor, popul
         in float64, in units of y (Euclidean distance) but for the last, a spectral norm.
 
     Reference:
-        Chen et al. 2020 (arXiv 2006.13401), section 6 (training error, gap, representation).
+        Chen et al. 2020 (arXiv 2006.13401), experiments (training error, gap, representation).
     """
     train = backend.evaluate(weights, train_rows)
     test = backend.evaluate(weights, torch.arange(population))

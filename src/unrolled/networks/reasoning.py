@@ -8,6 +8,7 @@ The problem's own rotation q cancels from the loss of GD and NAG, so these are c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -21,7 +22,6 @@ from unrolled.solvers.energies import QuadraticEnergy
 from unrolled.solvers.filters import solver_filter
 from unrolled.solvers.learned import RNNCell
 from unrolled.solvers.properties import step_range
-from unrolled.solvers.unroll import unroll
 
 REASONING_SOLVERS = ("gd", "nag", "rnn")
 
@@ -61,10 +61,11 @@ class ReasoningEnsemble:
         device: where the tensors live.
 
     Raises:
-        ValueError: an unknown solver, lengths that differ, or a learned step that starts outside its range.
+        ValueError: an unknown solver, lengths that differ, steps or step sizes outside their range, or a learned step
+            that starts outside its own.
 
     Reference:
-        Chen et al. 2020 (arXiv 2006.13401), sections 3 and 6.
+        Chen et al. 2020 (arXiv 2006.13401), the hybrid architecture and its experiments.
 
     Deviation:
         The released code never hands the step size to its optimiser; here a learned step is really trained.
@@ -87,6 +88,8 @@ class ReasoningEnsemble:
             raise ValueError(f"solver: expected one of {', '.join(REASONING_SOLVERS)}, got {solver!r}")
         if not len(steps) == len(step_size) == len(learn_step_size) > 0:
             raise ValueError("steps, step_size and learn_step_size: expected one value a replica in each")
+        if min(steps) < 0 or not min(step_size) > 0:
+            raise ValueError(f"expected steps >= 0 and step_size > 0, got {min(steps)} and {min(step_size):g} at least")
         if solver == "rnn" and (any(learn_step_size) or min(steps) < 1):
             raise ValueError("solver rnn: needs at least 1 step, and its cell is trained instead of a step size")
         self.problems, self.solver, self.width, self.dtype = problems, solver, width, dtype
@@ -154,8 +157,8 @@ class ReasoningEnsemble:
                 for name in ("w1", "w2", "w3", "v")
             }
         low, high = self.step_range
-        share = torch.where(self.learn_step_size, (self.step_size - low) / (high - low), torch.tensor(0.5).double())
-        return {"step_logit": torch.logit(share).to(self.dtype)}
+        shares = torch.where(self.learn_step_size, (self.step_size - low) / (high - low), 0.5).tolist()
+        return {"step_logit": torch.tensor([math.log(x / (1 - x)) for x in shares], dtype=self.dtype)}
 
     def step_sizes(self, parameters: Parameters) -> Tensor:
         """Return the ``(R,)`` step sizes in use, learned or fixed; the starting ones for an RNN."""
@@ -163,7 +166,10 @@ class ReasoningEnsemble:
         if self.solver == "rnn":
             return fixed
         low, high = self.step_range
-        learned = low + (high - low) * torch.sigmoid(parameters["step_logit"])
+        logit = parameters["step_logit"]
+        # Not torch.sigmoid: it rounds a replica by its place in the pack (vector or remainder), a softmax row does not.
+        gate = torch.softmax(torch.stack([logit, torch.zeros_like(logit)], dim=-1), dim=-1)[..., 0]
+        learned = low + (high - low) * gate
         return torch.where(self.learn_step_size.to(self.device), learned, fixed)
 
     def learned_eigenvalues(self, parameters: Parameters, rows: Tensor) -> Tensor:
@@ -199,9 +205,10 @@ class ReasoningEnsemble:
     def _rnn_losses(self, parameters: Parameters, rows: Tensor, eigenvalues: Tensor) -> Tensor:
         energy = QuadraticEnergy.from_eigen(self.rotation[rows], eigenvalues, self.linear[rows])
         cell = RNNCell(*(parameters[f"cell.{name}"] for name in ("w1", "w2", "w3", "v")))
-        path = unroll(cell, energy, self.max_steps).trajectory  # (k_max + 1, R, B, d)
-        assert path is not None
-        estimate = path[self.steps, torch.arange(self.replicas, device=self.device)]
+        estimate, steps = energy.start(), self.steps[:, None, None]
+        for done in range(self.max_steps):
+            # Past its own k a replica stands still: were it to run on and overflow, 0 * inf would reach its gradient.
+            estimate = torch.where(steps > done, cell.step(energy, estimate), estimate)  # (R, B, d)
         return torch.linalg.vector_norm(estimate - self.solution[rows], dim=-1)
 
     def losses(self, parameters: Parameters, rows: Tensor) -> Tensor:

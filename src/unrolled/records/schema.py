@@ -80,8 +80,10 @@ def to_table(rows: pd.DataFrame) -> pa.Table:
     for name in [*COLUMNS, *(c for c in rows.columns if c not in COLUMNS)]:
         values = [_plain(v) for v in rows[name]] if name in rows else [None] * len(rows)
         try:
+            if COLUMNS.get(name) == _int:
+                values = [_whole(v) for v in values]
             array = pa.array(values, type=COLUMNS.get(name))
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as error:
             raise ValueError(f"column {name}: expected {COLUMNS.get(name)}; {error}") from error
         # A metric that no trial of this pack has still gets a numeric column, so that packs concatenate.
         if pa.types.is_null(array.type):
@@ -90,6 +92,13 @@ def to_table(rows: pd.DataFrame) -> pa.Table:
         fields.append(pa.field(name, array.type))
     metadata = {"unrolled_schema": str(SCHEMA_VERSION)}
     return pa.table(arrays, schema=pa.schema(fields, metadata=metadata))
+
+
+def _whole(value: object) -> object:
+    """Refuse a fraction, which arrow would cut off in silence; whole floats come from columns with gaps."""
+    if isinstance(value, float) and not value.is_integer():
+        raise ValueError(f"got {value!r}")
+    return value
 
 
 def _plain(value: object) -> object:

@@ -37,7 +37,7 @@ def best_runs(frame: pd.DataFrame) -> pd.DataFrame:
         One row for each (solver, steps, width, n_train, learn_step_size, seed), sorted by these.
 
     Reference:
-        Chen et al. 2020 (arXiv 2006.13401), section 6: the run with the best training loss counts.
+        Chen et al. 2020 (arXiv 2006.13401), experiments: the run with the best training loss counts.
     """
     if frame.empty:
         return frame.copy()

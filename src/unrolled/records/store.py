@@ -136,7 +136,9 @@ class RecordStore:
         if version == 0 or missing:
             self._set_aside(path, f"not a record file (missing: {', '.join(missing) or 'schema version'})")
             return None
-        return table.to_pandas()
+        frame = table.to_pandas()
+        frame["experiments"] = table["experiments"].to_pylist()  # lists, as membership is asked often
+        return frame
 
     def _set_aside(self, path: Path, reason: str) -> None:
         aside, count = path.with_suffix(".unreadable"), 0

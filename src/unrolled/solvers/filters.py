@@ -75,8 +75,23 @@ def _ones(shrink: Tensor, *others: Number) -> Tensor:
 
 
 def _gd_residual(eigenvalues: Tensor, steps: Steps, step_size: Number, strong_convexity: Number, depth: int) -> Tensor:
-    """B^k in closed form; the strong convexity and the depth play no part in GD."""
-    return (1 - step_size * eigenvalues) ** steps
+    """B^k in closed form; the strong convexity plays no part in GD."""
+    shrink = 1 - step_size * eigenvalues
+    return _power(shrink, steps, depth) if isinstance(steps, Tensor) else shrink**steps
+
+
+def _power(base: Tensor, exponent: Tensor, most: int) -> Tensor:
+    """Powers 0 to ``most`` by repeated squaring; elements whose bits are used up are frozen, so none overflows.
+
+    torch's pow rounds an element by where it lies in memory (vector or remainder), products do not: a replica's result
+    must not depend on its neighbours.
+    """
+    power = _ones(base, exponent)
+    while most:
+        power = torch.where(exponent % 2 == 1, power * base, power)
+        exponent, most = exponent >> 1, most >> 1
+        base = torch.where(exponent > 0, base * base, base)
+    return power
 
 
 def _nag_residual(eigenvalues: Tensor, steps: Steps, step_size: Number, strong_convexity: Number, depth: int) -> Tensor:
@@ -161,7 +176,7 @@ def residual(
         step_size: s > 0, a float or a tensor that broadcasts likewise.
         strong_convexity: mu >= 0, likewise; GD does not use it.
         max_steps: An upper bound of a tensor ``steps``. Saves reading it from the device; its values are then not
-            checked, and NAG stops at the bound.
+            checked, and larger ones give no meaningful result.
 
     Returns:
         r_k(e), of the broadcast shape; computed by its own recurrence, so small values are relatively accurate.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Sequence
 
@@ -9,12 +10,16 @@ import pandas as pd
 
 from unrolled.sweep.tasks import TASKS, RunContext
 from unrolled.sweep.trial import Pack
+from unrolled.training.native.build import NativeUnavailableError
 
 SAMPLE_TRIALS = 64
 """Trials of the trial run: enough lanes to fill a few cores."""
 
 SAMPLE_SECONDS = 0.3
 """The trial run grows until its training alone takes this long: below it noise would count."""
+
+DOMINANCE = 2.0
+"""And until it takes this many times what a run costs once, whose noise would count as well."""
 
 
 def seconds_for(packs: Sequence[Pack], records: pd.DataFrame, backend: str, threads: int | None) -> float:
@@ -27,7 +32,10 @@ def seconds_for(packs: Sequence[Pack], records: pd.DataFrame, backend: str, thre
         threads: cores, or None.
 
     Returns:
-        Seconds; 0 where nothing is missing.
+        Seconds; 0 where nothing is missing, NaN where a trial run failed.
+
+    Raises:
+        NativeUnavailableError: that backend was asked for and cannot be had.
     """
     return sum(
         sum(pack.cost for pack in packs if pack.trials[0].task.name == task)
@@ -60,14 +68,20 @@ def _sampled(packs: Sequence[Pack], backend: str, threads: int | None) -> float:
         task.run(short, RunContext(backend=backend, threads=threads))
         return time.monotonic() - began, sum(task.cost(config) for config in short)
 
-    timed(1)  # compiles and loads what is needed
+    try:
+        timed(1)  # compiles and loads what is needed
+    except NativeUnavailableError:
+        raise
+    except Exception:  # whatever breaks here breaks the pack, too, which leaves failed rows and lets the others run
+        return math.nan
     seconds, cost = timed(1)
     epochs = 25
     while True:
         longer, more = timed(epochs)
         # What a run costs once (evaluation on the whole population) is in both and cancels.
-        if longer - seconds > SAMPLE_SECONDS or _is_whole(configs, epochs):
-            return (longer - seconds) / (more - cost) if more > cost else longer / more
+        gained = longer - seconds
+        if gained > max(SAMPLE_SECONDS, DOMINANCE * seconds) or _is_whole(configs, epochs):
+            return max(gained, 0.0) / (more - cost) if more > cost else longer / more
         epochs *= 4
 
 

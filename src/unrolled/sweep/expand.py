@@ -61,12 +61,18 @@ def _split(overrides: list[str], folder: Path) -> tuple[list[str], Choices, Choi
     groups: Choices = {}
     values: Choices = {}
     for text, override in zip(overrides, OverridesParser.create().parse_overrides(overrides), strict=True):
+        name = _key(override)
+        if override.value() is None and (folder / name).is_dir() and not override.is_delete():
+            raise ConfigError(f"{name}: given null, allowed: a name, or ~{name} for none")
         if not override.is_sweep_override():
             fixed.append(text)
+            groups.pop(name, None)  # what comes last counts, as in Hydra
+            values.pop(name, None)
             continue
-        name = _key(override)
         target = groups if (folder / name).is_dir() else values
         target[name] = [str(option) for option in _options(override, folder)]
+        if not target[name]:
+            raise ConfigError(f"{name}: given {override.get_value_string()}, which is empty; allowed: at least one value")
     return fixed, groups, values
 
 
@@ -94,7 +100,8 @@ def _trials(config: DictConfig, choices: Choices) -> Iterator[Flat]:
         yield from _trials_with_references(config, choices)
         return
     base = _resolved(config)
-    typed = [[_typed(config, name, text) for text in texts] for name, texts in choices.items()]
+    scratch = config.copy()
+    typed = [[_typed(scratch, name, text) for text in texts] for name, texts in choices.items()]
     # Whatever a swept key does not touch is checked once; a swept value alone once, together for every trial.
     for combination in itertools.product(*typed):
         yield check({**base, **dict(zip(choices, combination, strict=True))})
@@ -107,10 +114,10 @@ def _resolved(config: DictConfig) -> Flat:
 
 
 def _refers(raw: Any, name: str) -> bool:
-    """Whether any value is an interpolation of a key, so that it changes with it."""
+    """Whether any value is an interpolation of a key, so that it changes with it; a relative one may be."""
     if isinstance(raw, dict):
         return any(_refers(value, name) for value in raw.values())
-    return isinstance(raw, str) and f"${{{name}" in raw
+    return isinstance(raw, str) and (f"${{{name}" in raw or "${." in raw)
 
 
 def _trials_with_references(config: DictConfig, choices: Choices) -> Iterator[Flat]:
@@ -121,11 +128,10 @@ def _trials_with_references(config: DictConfig, choices: Choices) -> Iterator[Fl
         yield check(_resolved(copy))
 
 
-def _typed(config: DictConfig, name: str, text: str) -> Any:
-    """Return one swept value as the schema's type, checked."""
-    copy = config.copy()
-    _set(copy, name, text)
-    value = OmegaConf.select(copy, name)
+def _typed(scratch: DictConfig, name: str, text: str) -> Any:
+    """Return one swept value as the schema's type, checked; it is left in the scratch config."""
+    _set(scratch, name, text)
+    value = OmegaConf.select(scratch, name)
     check_value(name, value)
     return value
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -145,7 +146,8 @@ def _opening(summary: Summary, packs: list[Pack], seconds: float) -> str:
     text = f"{summary.asked} trials: {summary.present} already there, {missing} to run"
     if not packs:
         return text
-    return f"{text} in {len(packs)} pack{'s' * (len(packs) > 1)}, about {duration(seconds)}"
+    text += f" in {len(packs)} pack{'s' * (len(packs) > 1)}"
+    return text if math.isnan(seconds) else f"{text}, about {duration(seconds)}"
 
 
 def duration(seconds: float) -> str:

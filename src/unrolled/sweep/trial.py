@@ -104,8 +104,10 @@ def packs_of(trials: Iterable[Trial], max_pack: int) -> list[Pack]:
 
     def group(trial: Trial) -> str:
         task = trial.task
-        fixed = {name: trial.config[name] for name in task.identity if name not in task.packable}
-        return json.dumps([task.name, trial.config["theory"], trial.config["data.file"], fixed], sort_keys=True)
+        # A pack reads one data set, which its recipe or its file names; the identity has these in its checksum.
+        keys = task.identity | {name for name in trial.config if name.startswith("data.")}
+        fixed = {name: trial.config[name] for name in keys - task.packable}
+        return json.dumps([task.name, trial.config["theory"], fixed], sort_keys=True)
 
     def within(trial: Trial) -> tuple[float, str]:
         return (trial.task.cost(trial.config), trial.name)

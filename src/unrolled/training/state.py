@@ -25,6 +25,9 @@ class FitSettings:
         train_rows: ``(R, n)`` rows of the data set that each replica trains on.
         order_keys: ``(R,)`` keys of the streams that shuffle the rows anew each epoch.
         curve_epochs: increasing epoch numbers whose training loss is kept; 0 is the loss before training.
+
+    Raises:
+        ValueError: a number outside its range, or lengths that differ.
     """
 
     optimizer: str
@@ -34,6 +37,18 @@ class FitSettings:
     train_rows: NDArray[np.int64]
     order_keys: NDArray[np.uint64]
     curve_epochs: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        replicas, n = self.train_rows.shape
+        if not len(self.order_keys) == len(self.rates.learning_rate) == len(self.rates.weight_decay) == replicas:
+            raise ValueError("rates, train_rows and order_keys: expected one entry a replica in each")
+        if self.epochs < 1 or not 1 <= self.batch_size <= n:
+            raise ValueError(
+                f"expected epochs >= 1 and batch_size 1 to {n} (the training rows), "
+                f"got {self.epochs} and {self.batch_size}"
+            )
+        if not all(0 <= epoch <= self.epochs for epoch in self.curve_epochs):
+            raise ValueError(f"curve_epochs: expected epochs 0 to {self.epochs}, got {self.curve_epochs}")
 
 
 @dataclass

@@ -146,3 +146,22 @@ def test_bad_arguments_are_refused(function):
     for steps in (2.0, True, torch.tensor([1.0, 2.0]), torch.tensor([True, False])):
         with pytest.raises(ValueError, match="expected an integer"):
             function("nag", GRID[:2], steps, 1.0, MU)
+
+
+def test_an_elements_filter_does_not_depend_on_its_place_in_memory():
+    # Vectorised functions round the remainder of an array in another way; packs of replicas must not see that.
+    draw = torch.Generator().manual_seed(0)
+    eigenvalues = MU + (L - MU) * torch.rand(1003, generator=draw)
+    steps = torch.randint(0, 31, (1003,), generator=draw)
+    for name in SOLVER_NAMES:
+        together = residual(name, eigenvalues, steps, 0.9, MU)
+        alone = [residual(name, eigenvalues[i : i + 1], steps[i : i + 1], 0.9, MU) for i in range(1003)]
+        assert torch.equal(together, torch.cat(alone))
+
+
+def test_gd_powers_past_an_elements_own_steps_do_not_overflow_into_its_gradient():
+    step_size = torch.tensor([9.0, 9.0], requires_grad=True)
+    left = residual("gd", torch.tensor([1.0, 1.0]), torch.tensor([3, 200]), step_size, MU)
+    left[0].backward()
+    assert left.tolist() == [-512.0, float("inf")]  # (1 - 9)^3
+    assert step_size.grad[0].item() == -192.0  # -3 (1 - 9)^2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import os
@@ -53,13 +54,15 @@ def load_library(source: Path, defines: dict[str, int]) -> ctypes.CDLL:
         NativeUnavailableError: no compiler, the compiler failed, or its result does not load.
     """
     command = [compiler(), *FLAGS, *(f"-D{name}={value}" for name, value in sorted(defines.items()))]
-    library = cache_folder() / f"{source.stem}-{_key(source, command)}.so"
-    if library.exists():
-        try:
-            return ctypes.CDLL(str(library))
-        except OSError:
-            library.unlink(missing_ok=True)
-    _compile(command, source, library)
+    name = f"{source.stem}-{_key(source, command)}"
+    for library in sorted(cache_folder().glob(f"{name}-*.so")):
+        # Loading a truncated library kills the process, so its bytes are held against the digest in its name first.
+        with contextlib.suppress(OSError):
+            if _digest(library) == library.stem.rpartition("-")[2]:
+                return ctypes.CDLL(str(library))
+        with contextlib.suppress(OSError):
+            library.unlink()
+    library = _compile(command, source, cache_folder(), name)
     try:
         return ctypes.CDLL(str(library))
     except OSError as error:
@@ -67,7 +70,7 @@ def load_library(source: Path, defines: dict[str, int]) -> ctypes.CDLL:
 
 
 def _key(source: Path, command: list[str]) -> str:
-    version = subprocess.run([command[0], "--version"], capture_output=True, text=True, check=False).stdout
+    version = _call([command[0], "--version"]).stdout
     parts = (source.read_text(), " ".join(command), version, platform.machine(), _cpu_flags())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
@@ -81,21 +84,34 @@ def _cpu_flags() -> str:
     return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
 
 
-def _compile(command: list[str], source: Path, library: Path) -> None:
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+
+
+def _call(command: list[str]) -> subprocess.CompletedProcess[str]:
     try:
-        library.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=library.parent, suffix=".so.tmp")
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise NativeUnavailableError(f"the compiler {command[0]} does not run: {error}") from error
+
+
+def _compile(command: list[str], source: Path, folder: Path, name: str) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, file = tempfile.mkstemp(dir=folder, suffix=".so.tmp")
         os.close(handle)
     except OSError as error:
         raise NativeUnavailableError(
-            f"cannot write the library cache {library.parent}: {error}; set UNROLLED_CACHE to a folder you may write"
+            f"cannot write the library cache {folder}: {error}; set UNROLLED_CACHE to a folder you may write"
         ) from error
-    temporary = Path(name)
+    temporary = Path(file)
     try:
-        done = subprocess.run([*command, "-o", name, str(source), "-lm"], capture_output=True, text=True, check=False)
+        done = _call([*command, "-o", file, str(source), "-lm"])
         if done.returncode:
             first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip()[:200])
             raise NativeUnavailableError(f"{command[0]} could not compile {source.name}: {first}")
+        library = folder / f"{name}-{_digest(temporary)}.so"
         temporary.replace(library)
+        return library
     finally:
         temporary.unlink(missing_ok=True)

@@ -104,6 +104,7 @@ class NativeReasoning:
 
     def advance(self, settings: FitSettings, state: FitState, until: int) -> FitState:
         """Train until an epoch; same contract as :func:`unrolled.training.eager.advance_eager`."""
+        self._check_rows(settings.train_rows)
         blocks = [self._training_block(settings, state, members) for members in self.blocks]
         first, final = state.epoch, int(until == settings.epochs)
         sizes = {"rows": settings.train_rows.shape[1], "batch": settings.batch_size}
@@ -118,6 +119,7 @@ class NativeReasoning:
 
     def evaluate(self, parameters: Tensors, rows: Tensor) -> Evaluation:
         """Return the means over rows; same contract as :meth:`ReasoningEnsemble.evaluate`."""
+        self._check_rows(rows.numpy())
         rows = rows.expand(self.ensemble.replicas, -1).to(torch.int32)
         result = np.zeros((3, self.ensemble.replicas))
 
@@ -134,6 +136,12 @@ class NativeReasoning:
 
         self._each(evaluate, self.blocks)
         return Evaluation(*torch.as_tensor(result))
+
+    def _check_rows(self, rows: NDArray[np.int64]) -> None:
+        """The kernel reads memory by these numbers unchecked."""
+        population = self.ensemble.problems.population
+        if rows.min() < 0 or rows.max() >= population:
+            raise IndexError(f"expected rows 0 to {population - 1}, got {rows.min()} to {rows.max()}")
 
     def _each(self, work: Callable[[Any], int], items: list[Any]) -> None:
         with ThreadPoolExecutor(self.threads) as pool:

@@ -1,0 +1,10 @@
+"""A Hydra sweeper and launcher that pack many short trials into few jobs, over any other launcher.
+
+The modules' names begin with an underscore because Hydra executes every other module below ``hydra_plugins`` itself, a
+second time: classes would exist twice. :mod:`hydra_plugins.packed.plugins` is the one that it finds.
+"""
+
+from hydra_plugins.packed._expansion import Expanded, Expander
+from hydra_plugins.packed._protocol import Outcome, Packing, packed
+
+__all__ = ["Expanded", "Expander", "Outcome", "Packing", "packed"]

@@ -1,0 +1,257 @@
+"""The packed launcher: many trials a job, over any Hydra launcher, results taken from the application's records."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import HydraException
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from hydra_plugins.packed._expansion import Expanded
+from hydra_plugins.packed._planning import Plan, pack_name, plan
+from hydra_plugins.packed._protocol import ATTRIBUTE, Outcome, Packing
+
+log = logging.getLogger(__name__)
+
+GROUP = "hydra/launcher"
+STOP = "stop"
+EXTRAS = {"joblib": "hydra-joblib-launcher", "ray": "hydra-ray-launcher", "submitit_local": "hydra-submitit-launcher"}
+
+
+@dataclass
+class PackedLauncherConf:
+    """Config of the packed launcher.
+
+    Args:
+        over: the launcher that runs the packs, by its name in the config group ``hydra/launcher``.
+        settings: that launcher's own settings, merged into its config.
+        max_pack: most trials a pack; null chooses by memory.
+        attempts: how often packs are submitted that were lost with their worker.
+        on_error: ``continue`` runs all packs; ``stop`` starts no pack after one has failed.
+    """
+
+    _target_: str = "hydra_plugins.packed._launcher.PackedLauncher"
+    over: str = "basic"
+    settings: dict[str, Any] = field(default_factory=dict)
+    max_pack: int | None = None
+    attempts: int = 3
+    on_error: str = "continue"
+
+
+ConfigStore.instance().store(group=GROUP, name="packed", node=PackedLauncherConf, provider="packed")
+
+
+def known_launchers() -> list[str]:
+    """Return the names of the launchers that are installed, without this one."""
+    names = {Path(name).stem for name in ConfigStore.instance().list(GROUP)}
+    return sorted(names - {"packed"})
+
+
+class TrialReturn(JobReturn):
+    """A trial's return, whose config is only made into a node when somebody looks: a sweep may have 20,000."""
+
+    def __init__(self, trial: Expanded, outcome: Outcome, hydra_cfg: DictConfig, task_name: str) -> None:
+        self._plain = trial.config
+        failed = outcome.error is not None
+        super().__init__(
+            overrides=list(trial.overrides),
+            hydra_cfg=hydra_cfg,
+            working_dir=os.getcwd(),
+            task_name=task_name,
+            status=JobStatus.FAILED if failed else JobStatus.COMPLETED,
+        )
+        self.return_value = PackedTrialError(outcome.error) if failed else outcome.value
+
+    @property
+    def cfg(self) -> DictConfig:
+        """The trial's config."""
+        return OmegaConf.create(self._plain)
+
+    @cfg.setter
+    def cfg(self, value: DictConfig | None) -> None:
+        """Ignore what the parent's constructor sets; the config is fixed."""
+
+
+class PackedTrialError(HydraException):
+    """A trial failed; the message is the one its application recorded."""
+
+
+class PackTask:
+    """The task function that the wrapped launcher runs: one pack, named by the number of its job.
+
+    Args:
+        packing: the application's protocol.
+        folder: where the packs' trials lie as ``<number>.json``.
+        stop_on_error: leave a mark at a failure that keeps later packs from starting.
+    """
+
+    def __init__(self, packing: Packing, folder: Path, stop_on_error: bool) -> None:
+        self.packing, self.folder, self.stop_on_error = packing, folder, stop_on_error
+
+    def __call__(self, config: DictConfig) -> str | None:
+        """Run the pack; return the error of a failed one, as not every launcher brings exceptions back whole."""
+        if (self.folder / STOP).exists():
+            return "not started: an earlier pack failed and hydra.launcher.on_error is stop"
+        number = HydraConfig.get().job.num
+        try:
+            self.packing.run(json.loads((self.folder / f"{number}.json").read_text()))
+        except Exception as error:  # whatever the application raises belongs to this pack alone
+            if self.stop_on_error:
+                (self.folder / STOP).touch()
+            return f"{type(error).__name__}: {error}"
+        return None
+
+
+class PackedLauncher(Launcher):
+    """Runs trials in packs over another launcher; see :class:`PackedLauncherConf` for the arguments.
+
+    An application without a :class:`hydra_plugins.packed._protocol.Packing` is handed to the wrapped launcher as it is.
+    """
+
+    def __init__(
+        self, over: str, settings: dict[str, Any], max_pack: int | None, attempts: int, on_error: str
+    ) -> None:
+        self.over, self.settings, self.max_pack, self.attempts = over, settings, max_pack, attempts
+        self.on_error = on_error
+        self.config: DictConfig | None = None
+        self.task_function: TaskFunction | None = None
+        self.hydra_context: HydraContext | None = None
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Take Hydra's context, and check the settings before anything is expanded."""
+        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
+        if self.over not in known_launchers():
+            hint = f" (pip install {EXTRAS[self.over]})" if self.over in EXTRAS else ""
+            known = ", ".join(known_launchers())
+            raise HydraException(f"hydra.launcher.over: given {self.over!r}, allowed: {known}{hint}")
+        if self.on_error not in ("continue", "stop"):
+            raise HydraException(f"hydra.launcher.on_error: given {self.on_error!r}, allowed: continue, stop")
+        if self.max_pack is not None and self.max_pack < 1:
+            raise HydraException(f"hydra.launcher.max_pack: given {self.max_pack}, allowed: an integer >= 1 or null")
+        if self.attempts < 1:
+            raise HydraException(f"hydra.launcher.attempts: given {self.attempts}, allowed: an integer >= 1")
+
+    @property
+    def packing(self) -> Packing | None:
+        """The application's protocol, or None."""
+        return getattr(self.task_function, ATTRIBUTE, None)
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run jobs that another sweeper made: each is composed by itself, then packed."""
+        assert self.hydra_context is not None
+        assert self.config is not None
+        assert self.task_function is not None
+        if self.packing is None:
+            return self._wrapped(self.task_function).launch(job_overrides, initial_job_idx)
+        trials = []
+        for overrides in job_overrides:
+            config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+            with open_dict(config):
+                config.pop("hydra")
+            plain = OmegaConf.to_container(config, resolve=True)
+            assert isinstance(plain, dict)
+            trials.append(Expanded(tuple(overrides), {str(key): value for key, value in plain.items()}))
+        return self.launch_trials(trials, initial_job_idx)
+
+    def launch_trials(self, trials: Sequence[Expanded], initial_job_idx: int = 0) -> list[JobReturn]:
+        """Check, pack and run trials; return one JobReturn a trial, in order.
+
+        Packs that were lost with their worker are submitted again, up to ``attempts`` times.
+        """
+        packing = self.packing
+        assert packing is not None
+        assert self.config is not None
+        configs = [trial.config for trial in trials]
+        for config in configs:
+            packing.check(config)
+        whole = plan(configs, packing, self.max_pack)
+        errors: dict[str, str] = {}
+        outcomes = dict(packing.outcomes(configs))
+        number = initial_job_idx
+        for attempt in range(1, self.attempts + 1):
+            packs = self._unfinished(whole, outcomes, errors)
+            if not packs:
+                break
+            log.info(self._opening(whole, outcomes, packs, attempt))
+            errors |= self._submit(packs, trials, whole, number)
+            number += len(packs)
+            outcomes = dict(packing.outcomes(configs))
+        task_name = str(self.config.hydra.job.name)
+        lost = Outcome(error=f"lost with its worker {self.attempts} times")
+        return [
+            TrialReturn(
+                trial,
+                outcomes.get(name) or (Outcome(error=errors[name]) if name in errors else lost),
+                self.config,
+                task_name,
+            )
+            for trial, name in zip(trials, whole.names, strict=True)
+        ]
+
+    @staticmethod
+    def _unfinished(whole: Plan, outcomes: dict[str, Outcome], errors: dict[str, str]) -> list[tuple[int, ...]]:
+        done = {name for name, outcome in outcomes.items() if outcome.error is None} | set(errors)
+        left = [tuple(i for i in pack if whole.names[i] not in done) for pack in whole.packs]
+        return [pack for pack in left if pack]
+
+    def _opening(self, whole: Plan, outcomes: dict[str, Outcome], packs: list[tuple[int, ...]], attempt: int) -> str:
+        trials, missing = len(set(whole.names)), sum(map(len, packs))
+        text = f"{trials} trials: {trials - missing} already there, {missing} to run in {len(packs)} packs"
+        again = f" (attempt {attempt} of {self.attempts}, after a lost worker)" if attempt > 1 else ""
+        return f"{text} over {self.over}{again}"
+
+    def _submit(
+        self, packs: list[tuple[int, ...]], trials: Sequence[Expanded], whole: Plan, number: int
+    ) -> dict[str, str]:
+        """Hand packs to the wrapped launcher; return the errors of packs that ran and failed, by trial."""
+        assert self.config is not None
+        assert self.packing is not None
+        token = pack_name([whole.names[i] for pack in packs for i in pack])
+        folder = Path(str(self.config.hydra.sweep.dir)).absolute() / "packs" / f"{token}-{os.getpid()}-{number}"
+        folder.mkdir(parents=True, exist_ok=True)
+        for offset, pack in enumerate(packs):
+            (folder / f"{number + offset}.json").write_text(json.dumps([trials[i].config for i in pack]))
+        task = PackTask(self.packing, folder, self.on_error == "stop")
+        jobs = [list(trials[pack[0]].overrides) for pack in packs]
+        try:
+            returns = self._wrapped(task).launch(jobs, number)
+        except Exception as error:  # a lost worker: each launcher has its own name for it
+            log.warning(f"{self.over} lost a worker: {type(error).__name__}: {str(error).splitlines()[0]}")
+            return {}
+        return {
+            whole.names[i]: str(value)
+            for pack, returned in zip(packs, returns, strict=True)
+            if (value := _error_of(returned)) is not None
+            for i in pack
+        }
+
+    def _wrapped(self, task: TaskFunction) -> Launcher:
+        assert self.config is not None
+        assert self.hydra_context is not None
+        config = self.config.copy()
+        node = ConfigStore.instance().load(f"{GROUP}/{self.over}.yaml").node
+        with open_dict(config):
+            config.hydra.launcher = OmegaConf.merge(node, self.settings)
+        return Plugins.instance().instantiate_launcher(
+            hydra_context=self.hydra_context, task_function=task, config=config
+        )
+
+
+def _error_of(returned: JobReturn) -> str | None:
+    try:
+        value = returned.return_value
+    except Exception as error:  # an error outside the pack's own run, in Hydra's job
+        return f"{type(error).__name__}: {error}"
+    return None if value is None else str(value)

@@ -1,0 +1,90 @@
+"""The packed sweeper: ordinary Hydra sweeps, expanded without composing every trial."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobStatus
+from hydra.errors import HydraException
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from hydra_plugins.packed._expansion import Expander
+from hydra_plugins.packed._launcher import PackedLauncher
+
+
+@dataclass
+class PackedSweeperConf:
+    """Config of the packed sweeper; the same keys as Hydra's basic one."""
+
+    _target_: str = "hydra_plugins.packed._sweeper.PackedSweeper"
+    max_batch_size: int | None = None
+    params: dict[str, str] | None = None
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="packed", node=PackedSweeperConf, provider="packed")
+
+
+class PackedSweeper(Sweeper):
+    """Expands a sweep and hands all its trials to the packed launcher.
+
+    With another launcher, or an application without the packing protocol, it is Hydra's basic sweeper.
+    """
+
+    def __init__(self, max_batch_size: int | None, params: dict[str, str] | None = None) -> None:
+        self.max_batch_size, self.params = max_batch_size, params
+        self.hydra_context: HydraContext | None = None
+        self.config: DictConfig | None = None
+        self.task_function: TaskFunction | None = None
+        self.launcher: Launcher | None = None
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Take Hydra's context and make the launcher, which checks its settings."""
+        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the sweep of a command line.
+
+        Returns:
+            A list of batches of JobReturn, as Hydra's basic sweeper gives it.
+
+        Raises:
+            HydraException: a value is not allowed (before anything runs), or trials failed (after all have run).
+        """
+        assert self.config is not None
+        assert self.hydra_context is not None
+        if not isinstance(self.launcher, PackedLauncher) or self.launcher.packing is None:
+            return self._basic().sweep(arguments)
+        config, loader = self.config, self.hydra_context.config_loader
+        expander = Expander(
+            lambda overrides: loader.load_sweep_config(config, list(overrides)), loader.get_group_options
+        )
+        trials = list(expander.expand(arguments))
+        sweep_dir = Path(str(config.hydra.sweep.dir))
+        sweep_dir.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(config, sweep_dir / "multirun.yaml")
+        size = self.max_batch_size or len(trials)
+        batches = [
+            self.launcher.launch_trials(trials[at : at + size], initial_job_idx=at)
+            for at in range(0, len(trials), size)
+        ]
+        failed = [r for batch in batches for r in batch if r.status is JobStatus.FAILED]
+        if failed:
+            reasons = sorted({str(r._return_value) for r in failed})
+            raise HydraException(f"{len(failed)} of {len(trials)} trials failed: {'; '.join(reasons[:5])}")
+        return batches
+
+    def _basic(self) -> BasicSweeper:
+        basic = BasicSweeper(max_batch_size=self.max_batch_size, params=self.params)
+        basic.hydra_context, basic.config, basic.launcher = self.hydra_context, self.config, self.launcher
+        return basic

@@ -1,0 +1,80 @@
+"""Every command of the README runs, at smoke scale or as a dry run; its scorecard is that of the reference."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    line.split("   #")[0].strip()
+    for block in re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
+    for line in block.splitlines()
+    if line.strip()
+]
+SECONDS = 120
+"""Most that one command may take on a busy machine."""
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that looks like the checkout, whose results are its own."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("Makefile", "configs", "pyproject.toml", "requirements.lock", "scripts", "src"):
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+def as_run(command: str) -> list[str]:
+    words = shlex.split(command)
+    if words[0] == "make":
+        # This environment stands for .venv, and counts as ready.
+        words += [f"VENV={sys.prefix}", "-o", f"{sys.prefix}/.ready"]
+        return words if "SCALE=smoke" in words else [*words, "-n"]
+    assert words[0] == "python", f"the README's commands begin with make or python, got {command!r}"
+    return [sys.executable, *words[1:]]
+
+
+def test_readme_has_commands() -> None:
+    assert {"make reproduce", "make test"} <= set(COMMANDS)
+
+
+def test_every_command_runs_in_order(checkout: Path) -> None:
+    """In the README's order, as a reader would: later ones use what earlier ones left."""
+    environment = {k: v for k, v in os.environ.items() if k != "WANDB_API_KEY"} | {"HOME": str(checkout)}
+    environment.setdefault("UNROLLED_CACHE", str(Path.home() / ".cache" / "unrolled"))
+    # Targets without a scale would train for minutes: they are checked as dry runs.
+    for command in COMMANDS:
+        done = subprocess.run(
+            as_run(command), cwd=checkout, env=environment, capture_output=True, text=True, timeout=SECONDS,
+            stdin=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+
+
+def test_links_and_pictures_exist() -> None:
+    targets = [t for t in re.findall(r"\]\(([^)#]+)\)", README) if not t.startswith("https:")]
+    assert targets
+    assert [t for t in targets if not (ROOT / t).exists()] == []
+
+
+def test_scorecard_is_that_of_the_reference() -> None:
+    claims = json.loads((ROOT / "results/reference/claims.json").read_text())
+    shown = dict(
+        re.findall(r"^\| (R\d+) \|.*\| (reproduced|partly|not reproduced|not run) \|", README, flags=re.MULTILINE)
+    )
+    assert shown == {claim["id"]: claim["verdict"] for claim in claims}
+
+
+def test_named_experiments_exist() -> None:
+    named = set(re.findall(r"`(reasoning/\w+)`", README))
+    files = {f"reasoning/{path.stem}" for path in (ROOT / "configs/experiment/reasoning").glob("*.yaml")}
+    assert named == files

@@ -1,0 +1,247 @@
+"""The backends against each other, and against one trial written with ``torch.nn`` and ``torch.optim``."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tests.unit.training.factory import EVERYTHING, Job, Member, needs_native, varied
+
+from unrolled.bench.twin import SequentialTwin, train_twin
+from unrolled.data.quadratic import generate
+from unrolled.data.streams import shuffled_rows
+from unrolled.training.native.build import compiler
+from unrolled.training.native.reasoning import kernel
+
+GRADIENT_TOLERANCE = 5e-6
+"""Of a replica's largest gradient entry: some tens of 32-bit roundings (6e-8 each) along up to 30 steps; measured are
+up to 1e-6. A wrong factor or a missing term shows at 1e-2 and more."""
+WEIGHT_ROUNDING = 7e-7
+"""Updates are read off weights of order 1, which are rounded (6e-8) after each of up to 12."""
+UPDATE_TOLERANCE = 1e-5
+"""Of a replica's largest move in an epoch."""
+LOSS_TOLERANCE = 1e-5
+"""Relative, of losses after training: rounding, grown by 120 updates; measured are 2e-6."""
+LAYER_ROUNDING = 1e-5
+"""Of a layer's output, which is of order |y*| <= 50: a loss near 0 is the difference of two such numbers."""
+FIRST_EPOCHS = 5
+"""Training an RNN amplifies rounding tenfold in about 5 epochs (its rectifiers switch), so only these are compared."""
+
+SOLVERS_AND_WIDTHS = [(solver, width) for solver in ("gd", "nag", "rnn") for width in (0, 16)]
+DEPTHS = (0, 1, 1, 2, 5, 8, 20, 30, 30)
+SIZES = (1.0, 0.6, 0.7, 1.2, 0.9, 1.1, 1.0, 0.6, 1.2)
+MIXED = [Member(i, k, s, learn=i % 2 == 0, lr=1.0) for i, (k, s) in enumerate(zip(DEPTHS, SIZES, strict=True))]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def members_for(solver, members=MIXED):
+    """An RNN takes at least one step, and grows without bound where it starts as too long a step of GD."""
+    return [replace(m, steps=max(m.steps, 1), step_size=0.9) for m in members] if solver == "rnn" else members
+
+
+def flat(state):
+    """All weights of each replica, ``(R, P)`` in float64."""
+    return torch.cat([w.double().reshape(len(w), -1) for w in state.weights.values()], dim=1)
+
+
+def move(job, members, backend):
+    """How far training moves each weight."""
+    return flat(job.train(members, backend)) - flat(job.start(members))
+
+
+def assert_same_gradients(job, members):
+    """The native kernel's gradient is that of autograd in double precision; job takes one step with lr = 1."""
+    found = move(job, members, "native")
+    expected = move(replace(job, dtype=torch.float64), members, "eager")
+    scale = expected.abs().amax(1, keepdim=True)
+    worst = ((found - expected).abs() / (GRADIENT_TOLERANCE * scale + WEIGHT_ROUNDING)).max()
+    assert worst < 1, f"{worst} tolerances"
+
+
+@needs_native
+@pytest.mark.parametrize(("solver", "width"), SOLVERS_AND_WIDTHS)
+@pytest.mark.parametrize("weight_decay", [0.0, 0.3])
+def test_gradients_of_a_full_batch(solver, width, weight_decay):
+    members = [replace(m, weight_decay=weight_decay) for m in members_for(solver)]
+    job = Job(solver, width, "sgd", epochs=1, n_train=13, batch=13)
+    assert_same_gradients(job, members)
+    moved = move(job, members, "native").abs().amax(1)
+    assert (moved[2:] > 0.01).all()  # the deeper ones have something to compare
+
+
+@needs_native
+@pytest.mark.parametrize(("dimension", "inputs"), [(3, 1), (4, 3), (8, 17)])
+def test_gradients_at_other_shapes_of_problems(dimension, inputs):
+    problems = generate(20, seed=1, dimension=dimension, input_dimension=inputs)
+    for solver in ("nag", "rnn"):
+        job = Job(solver, 5, "sgd", epochs=1, n_train=7, batch=7, problems=problems)
+        assert_same_gradients(job, members_for(solver))
+        found, expected = (
+            job.backend(MIXED[1:], name).evaluate(job.start(MIXED[1:]).weights, torch.arange(20))
+            for name in ("native", "eager")
+        )
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other, rtol=LOSS_TOLERANCE, atol=LAYER_ROUNDING)
+
+
+@needs_native
+@pytest.mark.parametrize(("solver", "width"), SOLVERS_AND_WIDTHS)
+@pytest.mark.parametrize("batch", [1, 5, 12])
+def test_an_epoch_of_small_batches_in_the_same_order(solver, width, batch):
+    # 12 rows in batches of 5, 5 and 2: the weights after an epoch hang on every batch's rows and their number.
+    members = [replace(m, lr=1e-4 if solver == "rnn" else 1e-2) for m in members_for(solver, MIXED[1:6])]
+    job = Job(solver, width, "sgd", epochs=1, batch=batch)
+    expected = move(job, members, "eager")
+    tolerance = UPDATE_TOLERANCE * expected.abs().amax(1, keepdim=True) + WEIGHT_ROUNDING
+
+    def tolerances(settings):
+        moved = flat(job.backend(members, "native").advance(settings, job.start(members), 1)) - flat(job.start(members))
+        return ((moved - expected).abs() / tolerance).amax(1)
+
+    settings = job.settings(members)
+    assert tolerances(settings).max() < 1
+    if batch < 12:
+        # Another order would be seen, but by the replica with one fixed step, where nothing depends on the net.
+        other = replace(settings, order_keys=settings.order_keys + np.uint64(1))
+        assert tolerances(other)[solver != "rnn" :].min() > 10
+
+
+@needs_native
+@pytest.mark.parametrize(("solver", "width"), SOLVERS_AND_WIDTHS)
+def test_evaluation(solver, width):
+    members = members_for(solver)
+    job = Job(solver, width, "sgd")
+    weights = job.start(members).weights
+    found, expected = (job.backend(members, name).evaluate(weights, EVERYTHING) for name in ("native", "eager"))
+    for name, one in found._asdict().items():
+        torch.testing.assert_close(one, getattr(expected, name), rtol=LOSS_TOLERANCE, atol=LAYER_ROUNDING)
+
+
+@needs_native
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize(("solver", "width"), SOLVERS_AND_WIDTHS)
+def test_losses_along_training(solver, width, optimizer):
+    # SGD's smaller rate keeps it from overshooting, where rounding grows.
+    members = [replace(m, lr=m.lr * (1 if optimizer == "adam" else 0.1)) for m in varied(9)]
+    job = Job(solver, width, optimizer, epochs=FIRST_EPOCHS if solver == "rnn" else 40)
+    native, eager = (job.train(members, name) for name in ("native", "eager"))
+    # At its first epochs the RNN's error is already some tenfold.
+    tolerance = 10 * LOSS_TOLERANCE if solver == "rnn" else LOSS_TOLERANCE
+    torch.testing.assert_close(native.curve, eager.curve, rtol=tolerance, atol=0)
+    assert torch.equal(native.best_epoch, eager.best_epoch)
+    learned = eager.curve[-1] / eager.curve[0] - 1
+    assert (learned.abs().amax() > 100 * tolerance).all()
+
+
+@needs_native
+def test_divergence_is_seen_in_the_same_epoch():
+    members = [Member(seed=i, lr=lr) for i, lr in enumerate((1e5, 2e5, 1e-2))]
+    job = Job("gd", 0, "sgd", epochs=20)
+    native, eager = (job.train(members, name) for name in ("native", "eager"))
+    assert native.diverged_epoch.tolist() == eager.diverged_epoch.tolist()
+    assert native.diverged_epoch.tolist()[2] == -1
+    assert min(native.diverged_epoch.tolist()[:2]) > 1
+
+
+@needs_native
+@pytest.mark.parametrize("solver", ["nag", "rnn"])
+def test_the_kernel_for_narrower_registers(solver, tmp_path, monkeypatch):
+    if int(kernel(10, 5).lanes()) == 8:
+        pytest.skip("this machine's own kernel is the narrower one")
+    narrow = tmp_path / "cc"
+    narrow.write_text(f'#!/bin/sh\nexec {compiler()} "$@" -mno-avx512f\n')
+    narrow.chmod(0o755)
+    job, members = Job(solver, 16, "sgd", epochs=1, n_train=13, batch=13), members_for(solver)
+    wide = job.backend(members, "native").evaluate(job.start(members).weights, EVERYTHING)
+    monkeypatch.setenv("CC", str(narrow))
+    monkeypatch.setenv("UNROLLED_CACHE", str(tmp_path))
+    kernel.cache_clear()
+    try:
+        backend = job.backend(members, "native")
+        assert backend.name == "native-8"
+        assert_same_gradients(job, members)
+        for one, other in zip(backend.evaluate(job.start(members).weights, EVERYTHING), wide, strict=True):
+            torch.testing.assert_close(one, other, rtol=LOSS_TOLERANCE, atol=LAYER_ROUNDING)
+    finally:
+        kernel.cache_clear()
+
+
+# ---- the sequential twin ----
+
+DOUBLE_ROUNDING = 1e-9
+"""Of losses and weights after some updates in float64, from rounding of 1e-16."""
+
+
+def twin_of(job, members, weights, i):
+    """One replica as a module of its own, with the same weights."""
+    member = members[i]
+    twin = SequentialTwin(job.problems, job.solver, job.width, member.steps, member.step_size).double()
+    layers = [twin.net[0], twin.net[2]] if job.width else [twin.net]
+    names = ("hidden", "output") if job.width else ("output",)
+    with torch.no_grad():
+        for layer, name in zip(layers, names, strict=True):
+            layer.weight.copy_(weights[f"{name}.weight"][i])
+            layer.bias.copy_(weights[f"{name}.bias"][i])
+    return twin
+
+
+def twin_losses(twin, problems, rows):
+    columns = (problems.inputs, problems.rotation, problems.linear, problems.solution)
+    x, q, b, target = (torch.as_tensor(a[rows]) for a in columns)
+    return torch.linalg.vector_norm(twin(x, q, b) - target, dim=1)
+
+
+@pytest.mark.parametrize("width", [0, 16])
+@pytest.mark.parametrize("solver", ["gd", "nag"])
+def test_the_twin_has_the_ensembles_losses(solver, width):
+    members = [replace(m, learn=False) for m in MIXED]
+    job = Job(solver, width, dtype=torch.float64)
+    weights = job.start(members).weights
+    rows = EVERYTHING.expand(len(members), -1)
+    expected = job.ensemble(members).losses(weights, rows)
+    for i in range(len(members)):
+        found = twin_losses(twin_of(job, members, weights, i), job.problems, rows[i].numpy())
+        torch.testing.assert_close(found, expected[i], rtol=0, atol=DOUBLE_ROUNDING)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize(("solver", "width"), [("gd", 16), ("nag", 0)])
+def test_a_whole_fit_is_that_of_the_twin(solver, width, optimizer):
+    members = [Member(seed=i, steps=3 + i, lr=1e-2 / (i + 1), weight_decay=0.1 * i) for i in range(3)]
+    job = Job(solver, width, optimizer, epochs=10, dtype=torch.float64)
+    settings, start, end = job.settings(members), job.start(members), job.train(members, "eager")
+    orders = shuffled_rows(settings.order_keys, range(job.epochs), job.n_train)
+    for i, member in enumerate(members):
+        twin = twin_of(job, members, start.weights, i)
+        kind = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[optimizer]
+        stepper = kind(twin.parameters(), lr=member.lr, weight_decay=member.weight_decay)
+        for epoch in range(job.epochs):
+            rows = settings.train_rows[i][orders[i, epoch]]
+            for first in range(0, job.n_train, job.batch):
+                stepper.zero_grad()
+                twin_losses(twin, job.problems, rows[first : first + job.batch]).mean().backward()
+                stepper.step()
+        layer = twin.net[2] if width else twin.net
+        # Rates are kept in 32 bits: the twin's lr and decay differ from them by 3e-8 of themselves.
+        torch.testing.assert_close(layer.weight.detach(), end.weights["output.weight"][i], rtol=1e-6, atol=1e-7)
+        last = twin_losses(twin, job.problems, settings.train_rows[i]).mean().item()
+        assert float(end.curve[-1, i]) == pytest.approx(last, rel=1e-6)  # curves are kept in 32 bits
+        assert abs(last - float(end.curve[0, i])) > 1e-3
+
+
+def test_the_benchmarks_twin_learns():
+    torch.manual_seed(0)
+    job = Job(width=8)
+    rows = torch.arange(30)
+    twin = SequentialTwin(job.problems, "nag", 8, 5, 1.0)
+    columns = (job.problems.inputs, job.problems.rotation, job.problems.linear, job.problems.solution)
+    x, q, b, target = (torch.as_tensor(a[rows.numpy()], dtype=torch.float32) for a in columns)
+    before = torch.linalg.vector_norm(twin(x, q, b) - target, dim=1).mean().item()
+    assert train_twin(twin, job.problems, rows, epochs=15, batch=10) < 0.97 * before
