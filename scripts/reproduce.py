@@ -10,6 +10,7 @@ from unrolled.app import closing, folder_of, guarded, run_configs
 from unrolled.claims import evaluate_claims, table, write_claims
 from unrolled.config.check import ConfigError, experiment_names
 from unrolled.figures import render_figures
+from unrolled.launch import sweep_over
 from unrolled.records.store import load_records
 from unrolled.report import write_report
 from unrolled.sweep import expand
@@ -30,16 +31,14 @@ def main() -> int:
     theories = built if options.theory == "all" else [options.theory]
     if not set(theories) <= set(built):
         raise ConfigError(f"THEORY: given {options.theory!r}, which is not built yet; built: {', '.join(built)}, all")
-    if options.launcher != "basic":
-        raise ConfigError(f"LAUNCHER: given {options.launcher!r}, which is not built yet; built: basic")
-
     names = [name for name in experiment_names() if name.split("/")[0] in theories]
     overrides = [f"scale={options.scale}", *options.overrides]
     configs = [config for name in names for config in expand([f"experiment={name}", *overrides])]
-    summary = run_configs(configs)
+    failed = sweep_over(options.launcher, names, overrides) if options.launcher != "basic" else []
+    summary = run_configs(configs) if not failed else None
     print(present(folder_of(configs[0]), options.scale, options.theory))
-    print(closing(summary))
-    return int(bool(summary.failures))
+    print(closing(summary) if summary else f"FAILED: {', '.join(failed)}; the reasons are above")
+    return int(bool(failed or (summary and summary.failures)))
 
 
 def present(folder: Path, scale: str, theory: str) -> str:

@@ -10,15 +10,18 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hydra_plugins.packed import packed
 from unrolled.app import closing, folder_of, guarded, run_configs
 from unrolled.config import ConfigError, check, flatten, one_line, register
 from unrolled.config.schema import CONFIGS
+from unrolled.launch import TrainPacking
 from unrolled.records.store import load_records
 from unrolled.sweep import expand, trials_of
 from unrolled.sweep.trial import trial_of
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")
+@packed(TrainPacking())
 def train(config: DictConfig) -> float | None:
     """Run the trial of one composed config; return its training loss."""
     container = OmegaConf.to_container(config, resolve=True)

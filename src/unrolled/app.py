@@ -46,12 +46,12 @@ def check_device(name: str) -> None:
         ) from error
 
 
-def run_configs(configs: Sequence[Flat], say: Callable[[str], None] = print) -> Summary:
+def run_configs(configs: Sequence[Flat], say: Callable[[str], None] | None = print) -> Summary:
     """Run the trials that the store lacks, and mirror every finished pack to W&B.
 
     Args:
         configs: checked configs of one scale; how they run is taken from the first.
-        say: prints a line.
+        say: prints a line; None for a part of a larger sweep, which says nothing of its size and time.
 
     Returns:
         What was done.
@@ -66,7 +66,7 @@ def run_configs(configs: Sequence[Flat], say: Callable[[str], None] = print) -> 
     tracker = TrackerSettings(
         first["tracker.mode"], first["tracker.project"], first["tracker.entity"], settings.folder / "wandb"
     )
-    return run_sweep(trials_of(configs), settings, on_pack=_mirror(tracker, say), say=say)
+    return run_sweep(trials_of(configs), settings, on_pack=_mirror(tracker, say or print), say=say)
 
 
 def _mirror(tracker: TrackerSettings, say: Callable[[str], None]) -> Callable[[pd.DataFrame], None]:

@@ -33,14 +33,6 @@ SIZES = (1.0, 0.6, 0.7, 1.2, 0.9, 1.1, 1.0, 0.6, 1.2)
 MIXED = [Member(i, k, s, learn=i % 2 == 0, lr=1.0) for i, (k, s) in enumerate(zip(DEPTHS, SIZES, strict=True))]
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def members_for(solver, members=MIXED):
     """An RNN takes at least one step, and grows without bound where it starts as too long a step of GD."""
     return [replace(m, steps=max(m.steps, 1), step_size=0.9) for m in members] if solver == "rnn" else members

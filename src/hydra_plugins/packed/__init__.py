@@ -4,7 +4,7 @@ The modules' names begin with an underscore because Hydra executes every other m
 second time: classes would exist twice. :mod:`hydra_plugins.packed.plugins` is the one that it finds.
 """
 
-from hydra_plugins.packed._expansion import Expanded, Expander
+from hydra_plugins.packed._expansion import Expanded, Expander, group_options
 from hydra_plugins.packed._protocol import Outcome, Packing, packed
 
-__all__ = ["Expanded", "Expander", "Outcome", "Packing", "packed"]
+__all__ = ["Expanded", "Expander", "Outcome", "Packing", "group_options", "packed"]

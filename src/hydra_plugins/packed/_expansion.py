@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
@@ -35,8 +37,11 @@ class Expanded:
     config: dict[str, Any]
 
 
-class EmptySweepError(HydraException):
-    """A sweep over no value, which would silently run nothing."""
+def group_options(loader: ConfigLoader, group: str) -> list[str]:
+    """Return the options of a config group, those of its subgroups as ``subgroup/option``; empty for no group."""
+    subgroups = loader.get_group_options(group, results_filter=ObjectType.GROUP)
+    nested = [f"{name}/{option}" for name in subgroups for option in group_options(loader, f"{group}/{name}")]
+    return sorted([*loader.get_group_options(group), *nested])
 
 
 class Expander:
@@ -82,6 +87,8 @@ class Expander:
         values: Choices = {}
         for text, override in zip(overrides, parsed(overrides), strict=True):
             name = _key(override)
+            if override.value() is None and not override.is_delete() and self.options(name):
+                raise HydraException(f"{name}: given null, allowed: a name, or ~{name} for none")
             for earlier in (fixed, groups, values):
                 earlier.pop(name, None)
             if not override.is_sweep_override():
@@ -89,7 +96,8 @@ class Expander:
                 continue
             chosen = [str(option) for option in self._chosen(override, name)]
             if not chosen:
-                raise EmptySweepError(f"{name}: given {override.get_value_string()}, which is empty")
+                given = override.get_value_string()
+                raise HydraException(f"{name}: given {given}, which is empty; allowed: at least one value")
             (groups if self.options(name) else values)[_prefixed(override)] = chosen
         return list(fixed.values()), groups, values
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,9 +121,7 @@ class PackedLauncher(Launcher):
     An application without a :class:`hydra_plugins.packed._protocol.Packing` is handed to the wrapped launcher as it is.
     """
 
-    def __init__(
-        self, over: str, settings: dict[str, Any], max_pack: int | None, attempts: int, on_error: str
-    ) -> None:
+    def __init__(self, over: str, settings: dict[str, Any], max_pack: int | None, attempts: int, on_error: str) -> None:
         self.over, self.settings, self.max_pack, self.attempts = over, settings, max_pack, attempts
         self.on_error = on_error
         self.config: DictConfig | None = None
@@ -230,6 +229,7 @@ class PackedLauncher(Launcher):
         except Exception as error:  # a lost worker: each launcher has its own name for it
             log.warning(f"{self.over} lost a worker: {type(error).__name__}: {str(error).splitlines()[0]}")
             return {}
+        shutil.rmtree(folder, ignore_errors=True)
         return {
             whole.names[i]: str(value)
             for pack, returned in zip(packs, returns, strict=True)

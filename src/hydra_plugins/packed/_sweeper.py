@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobStatus
@@ -14,9 +13,9 @@ from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-from hydra_plugins.packed._expansion import Expander
+from hydra_plugins.packed._expansion import Expander, group_options
 from hydra_plugins.packed._launcher import PackedLauncher
 
 
@@ -67,7 +66,8 @@ class PackedSweeper(Sweeper):
             return self._basic().sweep(arguments)
         config, loader = self.config, self.hydra_context.config_loader
         expander = Expander(
-            lambda overrides: loader.load_sweep_config(config, list(overrides)), loader.get_group_options
+            lambda overrides: loader.load_sweep_config(config, list(overrides)),
+            lambda group: group_options(loader, group),
         )
         trials = list(expander.expand(arguments))
         sweep_dir = Path(str(config.hydra.sweep.dir))
@@ -84,7 +84,16 @@ class PackedSweeper(Sweeper):
             raise HydraException(f"{len(failed)} of {len(trials)} trials failed: {'; '.join(reasons[:5])}")
         return batches
 
-    def _basic(self) -> BasicSweeper:
-        basic = BasicSweeper(max_batch_size=self.max_batch_size, params=self.params)
-        basic.hydra_context, basic.config, basic.launcher = self.hydra_context, self.config, self.launcher
-        return basic
+    def _basic(self) -> Sweeper:
+        """Return Hydra's basic sweeper, by its config: Hydra's scan makes classes of its own, so none is imported."""
+        assert self.config is not None
+        assert self.hydra_context is not None
+        assert self.task_function is not None
+        config = self.config.copy()
+        node = ConfigStore.instance().load("hydra/sweeper/basic.yaml").node
+        with open_dict(config):
+            settings = {"max_batch_size": self.max_batch_size, "params": self.params}
+            config.hydra.sweeper = OmegaConf.merge(node, settings)
+        return Plugins.instance().instantiate_sweeper(
+            hydra_context=self.hydra_context, task_function=self.task_function, config=config
+        )

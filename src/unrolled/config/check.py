@@ -151,9 +151,10 @@ def one_line(error: BaseException, overrides: list[str]) -> str:
     if not found:
         return text
     name = next(group for group in found.groups() if group)
-    texts = [o for o in overrides if "=" in o and o.lstrip("+~").split("=")[0] == name]
-    # A key may be given twice: the error's own text tells which one it is about.
-    given = next((o.split("=", 1)[1] for o in [*(o for o in texts if o in text), *reversed(texts)]), None)
+    # A key may be given twice or swept: the error's own text says best what it is about.
+    merged = re.search(rf"merging override [+]*{re.escape(name)}=(.*)", text)
+    texts = [o.split("=", 1)[1] for o in overrides if "=" in o and o.lstrip("+~").split("=")[0] == name]
+    given = merged[1] if merged else (texts or [None])[-1]
     if name not in rules():
         return _unknown(name, given)
     return f"{name}: given {'nothing' if given is None else repr(given)}, allowed: {rules()[name]['allowed']}"

@@ -68,7 +68,7 @@ def run_sweep(
     settings: RunSettings,
     *,
     on_pack: Callable[[pd.DataFrame], None] = lambda rows: None,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] | None = print,
 ) -> Summary:
     """Run what is missing.
 
@@ -79,7 +79,7 @@ def run_sweep(
         trials: the whole sweep, distinct.
         settings: how and where.
         on_pack: called with the rows of every pack just written, as the store gives them back.
-        say: prints a line.
+        say: prints a line; None leaves out the opening line, and the estimate of time that it takes to make.
 
     Returns:
         What was done.
@@ -95,7 +95,8 @@ def run_sweep(
     _share_rows(store, records, trials)
     summary = Summary(len(trials), len(trials) - len(missing))
     packs = _missing_packs(trials, {trial.name for trial in missing}, settings.max_pack)
-    say(_opening(summary, packs, seconds_for(packs, records, settings.backend, settings.threads)))
+    if say is not None:
+        say(_opening(summary, packs, seconds_for(packs, records, settings.backend, settings.threads)))
     total = sum(pack.cost for pack in packs)
     # The bar is for people at a terminal; logs and tests get the opening and closing lines.
     with tqdm(total=1.0, disable=None, unit="", bar_format="{l_bar}{bar}| {elapsed} < {remaining}") as bar:

@@ -75,7 +75,6 @@ BAD = {
     "properties of an rnn": (["task=properties", "solver=rnn"], ["solver.name", "'rnn'", "gd, nag"]),
     "a sweep over nothing": (["seed=range(0)"], ["seed", "range(0)", "at least one value"]),
     "a glob that matches nothing": (["solver=glob(x*)"], ["solver", "glob(x*)", "at least one value"]),
-    "a sweep over the grids": (["scale.grids.reasoning.sizes=1,2"], ["scale.grids.reasoning.sizes", "allowed: "]),
 }
 
 

@@ -95,7 +95,8 @@ class NativeReasoning:
         self.kernel = kernel(ensemble.inputs.shape[1], ensemble.eigenvalues.shape[1])
         self.lanes = int(self.kernel.lanes())
         self.name = f"native-{self.lanes}"
-        self.threads = threads or len(os.sched_getaffinity(0))
+        # Launchers that start several workers on a machine say by this variable how many cores each may use.
+        self.threads = threads or int(os.environ.get("OMP_NUM_THREADS") or 0) or len(os.sched_getaffinity(0))
         self.population = _population_rows(ensemble, self.lanes)
         # Lanes of a block run as long as its deepest: neighbours in steps belong together, deepest blocks first.
         order = torch.argsort(ensemble.steps, descending=True, stable=True).tolist()

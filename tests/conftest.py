@@ -6,7 +6,7 @@ import torch
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """These tensors are so small that torch's threads would only wait for each other."""
+    """Tensors of tests are so small that torch's threads would only wait for each other, the longer the busier."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -1,0 +1,154 @@
+"""A small application with the packing protocol, run as a user would: in processes, over several launchers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+APP = """
+import json, os, signal, sys, time
+from pathlib import Path
+import hydra
+from hydra_plugins.packed import Outcome, packed
+
+STORE = Path(__file__).parent / "store"
+
+class Squares:
+    def check(self, config):
+        if config["x"] < 0:
+            raise ValueError(f"x: given {config['x']}, allowed: >= 0")
+    def name(self, config): return f"{config['kind']}-{config['x']}-{config['seed']}"
+    def packable(self, config): return {"x", "seed"}
+    def cost(self, config): return config["x"]
+    def size(self, config): return 1
+    def outcomes(self, configs):
+        return {f.stem: Outcome(json.loads(f.read_text())) for f in STORE.glob("*.json")}
+    def run(self, configs):
+        STORE.mkdir(exist_ok=True)
+        mark = STORE / f"{time.time_ns()}-{os.getpid()}.pack"
+        mark.write_text(json.dumps([self.name(c) for c in configs]))
+        for config in configs:
+            if config["kind"] == "bad":
+                raise RuntimeError("this kind is bad")
+            if config["kind"] == "deadly" and config["x"] == 2 and len(list(STORE.glob("*.pack"))) == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            (STORE / f"{self.name(config)}.json").write_text(json.dumps(config["x"] ** 2))
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="main")
+@packed(Squares())
+def main(config):
+    return config.x**2
+
+if __name__ == "__main__":
+    main()
+"""
+CONFIG = """
+defaults:
+  - _self_
+  - override hydra/sweeper: packed
+  - override hydra/launcher: packed
+x: 1
+seed: 0
+kind: good
+"""
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "main.yaml").write_text(CONFIG)
+    return tmp_path
+
+
+def sweep(app: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "app.py", "-m", f"hydra.sweep.dir={app}/sweep", *overrides]
+    return subprocess.run(command, cwd=app, capture_output=True, text=True, timeout=100, check=False)
+
+
+def packs(app: Path) -> list[list[str]]:
+    return [json.loads(f.read_text()) for f in sorted((app / "store").glob("*.pack"))]
+
+
+def results(app: Path) -> dict[str, int]:
+    return {f.stem: json.loads(f.read_text()) for f in (app / "store").glob("*.json")}
+
+
+def test_trials_are_packed_by_what_may_differ(app: Path) -> None:
+    done = sweep(app, "x=1,2,3", "seed=range(4)", "kind=good,fine", "hydra.launcher.max_pack=5")
+    assert done.returncode == 0, done.stderr
+    assert sorted(map(len, packs(app))) == [2, 2, 5, 5, 5, 5]
+    assert all(len({name.split("-")[0] for name in pack}) == 1 for pack in packs(app))
+    assert results(app) == {f"{k}-{x}-{s}": x**2 for k in ("good", "fine") for x in (1, 2, 3) for s in range(4)}
+
+
+def test_finished_trials_are_skipped_and_repeated_ones_run_once(app: Path) -> None:
+    assert sweep(app, "x=1,2").returncode == 0
+    done = sweep(app, "x=1,2,3,3")
+    assert done.returncode == 0, done.stderr
+    assert packs(app) == [["good-1-0", "good-2-0"], ["good-3-0"]]
+    assert "3 trials: 2 already there, 1 to run in 1 packs over basic" in done.stdout + done.stderr
+
+
+def test_every_trial_is_checked_before_any_runs(app: Path) -> None:
+    done = sweep(app, "x=1,2,-3")
+    assert done.returncode != 0
+    assert "x: given -3, allowed: >= 0" in done.stderr
+    assert not (app / "store").exists()
+
+
+def test_an_unknown_launcher_is_told_before_expansion(app: Path) -> None:
+    done = sweep(app, "x=1,-2", "hydra.launcher.over=slrum")
+    assert done.returncode != 0
+    assert "hydra.launcher.over: given 'slrum', allowed: basic, joblib" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("hydra.launcher.max_pack=0", "hydra.launcher.max_pack: given 0, allowed: an integer >= 1 or null"),
+        ("hydra.launcher.on_error=maybe", "hydra.launcher.on_error: given 'maybe', allowed: continue, stop"),
+        ("hydra.launcher.attempts=0", "hydra.launcher.attempts: given 0, allowed: an integer >= 1"),
+        ("x=range(3,3)", "x: given range(3,3), which is empty"),
+    ],
+)
+def test_bad_settings_are_told(app: Path, override: str, message: str) -> None:
+    done = sweep(app, override)
+    assert done.returncode != 0
+    assert message in done.stderr
+
+
+def test_a_failed_pack_is_named_and_the_others_run(app: Path) -> None:
+    done = sweep(app, "kind=bad,good", "x=1,2")
+    assert done.returncode != 0
+    assert "2 of 4 trials failed: RuntimeError: this kind is bad" in done.stderr
+    assert results(app) == {"good-1-0": 1, "good-2-0": 4}
+
+
+def test_on_error_stop_starts_no_further_pack(app: Path) -> None:
+    done = sweep(app, "kind=bad,good", "hydra.launcher.on_error=stop")
+    assert done.returncode != 0
+    assert results(app) == {}
+    assert "not started: an earlier pack failed" in done.stderr
+
+
+def test_joblib_gives_what_basic_gives(app: Path) -> None:
+    done = sweep(app, "x=range(6)", "hydra.launcher.over=joblib", "hydra.launcher.max_pack=2",
+                 "+hydra.launcher.settings.n_jobs=2")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert results(app) == {f"good-{x}-0": x**2 for x in range(6)}
+    assert len(packs(app)) == 3
+
+
+def test_a_killed_worker_costs_only_the_packs_in_flight(app: Path) -> None:
+    """The first pack's worker kills itself in the middle; joblib then loses its pool and every returned value."""
+    done = sweep(app, "kind=deadly", "x=1,2,3,4", "hydra.launcher.over=joblib", "+hydra.launcher.settings.n_jobs=2",
+                 "hydra.launcher.max_pack=4")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert results(app) == {f"deadly-{x}-0": x**2 for x in (1, 2, 3, 4)}
+    assert packs(app)[1:] == [["deadly-2-0", "deadly-3-0", "deadly-4-0"]]
+    assert "lost a worker" in done.stdout + done.stderr
