@@ -7,9 +7,11 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from hydra_plugins.packed import Outcome
+from hydra.errors import HydraException
+
+from hydra_plugins.packed import Outcome, check_launcher
 from unrolled.app import closing, folder_of, run_configs
-from unrolled.config.check import Flat, check, flatten
+from unrolled.config.check import ConfigError, Flat, check, flatten
 from unrolled.config.schema import CONFIGS
 from unrolled.records.store import load_records
 from unrolled.sweep.trial import Trial, trial_of
@@ -35,7 +37,14 @@ def sweep_over(launcher: str, experiments: Sequence[str], overrides: Sequence[st
 
     Returns:
         The experiments of which a trial failed; all have run to their end.
+
+    Raises:
+        ConfigError: the launcher is not installed.
     """
+    try:
+        check_launcher(launcher, "LAUNCHER")
+    except HydraException as error:
+        raise ConfigError(str(error)) from error
     failed = []
     for name in experiments:
         sweep = [f"experiment={name}", f"hydra.launcher.over={launcher}", *overrides]

@@ -103,7 +103,11 @@ def forbidden(*_: object, **__: object) -> None:
     ("arguments", "said"),
     [
         (["--theory", "frames"], "THEORY: given 'frames', which is not built yet; built: reasoning, all"),
-        (["--launcher", "ray"], "LAUNCHER: given 'ray', which is not built yet; built: basic"),
+        (
+            ["--launcher", "ray"],
+            "LAUNCHER: given 'ray', allowed: basic, joblib, submitit_local, submitit_slurm "
+            "(pip install hydra-ray-launcher)",
+        ),
         (["seed=-1"], "seed: given -1, allowed: an integer >= 0"),
         (["optim.lr=0.1,nan"], "optim.lr: given nan, allowed: a finite number > 0"),
     ],

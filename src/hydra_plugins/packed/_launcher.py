@@ -28,7 +28,12 @@ log = logging.getLogger(__name__)
 
 GROUP = "hydra/launcher"
 STOP = "stop"
-EXTRAS = {"joblib": "hydra-joblib-launcher", "ray": "hydra-ray-launcher", "submitit_local": "hydra-submitit-launcher"}
+EXTRAS = {
+    "joblib": "hydra-joblib-launcher",
+    "ray": "hydra-ray-launcher",
+    "submitit_local": "hydra-submitit-launcher",
+    "submitit_slurm": "hydra-submitit-launcher",
+}
 
 
 @dataclass
@@ -58,6 +63,14 @@ def known_launchers() -> list[str]:
     """Return the names of the launchers that are installed, without this one."""
     names = {Path(name).stem for name in ConfigStore.instance().list(GROUP)}
     return sorted(names - {"packed"})
+
+
+def check_launcher(name: str, key: str = "hydra.launcher.over") -> None:
+    """Raise :class:`HydraException` unless a launcher is installed; ``key`` is what the user set."""
+    Plugins.instance()  # makes Hydra find the launchers
+    if name not in known_launchers():
+        hint = f" (pip install {EXTRAS[name]})" if name in EXTRAS else ""
+        raise HydraException(f"{key}: given {name!r}, allowed: {', '.join(known_launchers())}{hint}")
 
 
 class TrialReturn(JobReturn):
@@ -131,10 +144,7 @@ class PackedLauncher(Launcher):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take Hydra's context, and check the settings before anything is expanded."""
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
-        if self.over not in known_launchers():
-            hint = f" (pip install {EXTRAS[self.over]})" if self.over in EXTRAS else ""
-            known = ", ".join(known_launchers())
-            raise HydraException(f"hydra.launcher.over: given {self.over!r}, allowed: {known}{hint}")
+        check_launcher(self.over)
         if self.on_error not in ("continue", "stop"):
             raise HydraException(f"hydra.launcher.on_error: given {self.on_error!r}, allowed: continue, stop")
         if self.max_pack is not None and self.max_pack < 1:

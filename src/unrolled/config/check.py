@@ -154,7 +154,7 @@ def one_line(error: BaseException, overrides: list[str]) -> str:
     # A key may be given twice or swept: the error's own text says best what it is about.
     merged = re.search(rf"merging override [+]*{re.escape(name)}=(.*)", text)
     texts = [o.split("=", 1)[1] for o in overrides if "=" in o and o.lstrip("+~").split("=")[0] == name]
-    given = merged[1] if merged else (texts or [None])[-1]
+    given = merged[1] if merged else texts[-1] if texts else None
     if name not in rules():
         return _unknown(name, given)
     return f"{name}: given {'nothing' if given is None else repr(given)}, allowed: {rules()[name]['allowed']}"

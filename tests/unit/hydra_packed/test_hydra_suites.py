@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import pytest
 from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.test_utils.launcher_common_tests import IntegrationTestSuite, LauncherTestSuite
+from hydra.version import VersionBase
 
 from hydra_plugins.packed.plugins import PackedLauncher, PackedSweeper
+
+
+@pytest.fixture(autouse=True)
+def hydra_as_in_a_new_process() -> None:
+    """The suites count on Hydra's oldest defaults; whoever set a version base before, in this process, kept it set."""
+    Singleton._instances.pop(VersionBase, None)
+
 
 SWEEPERS = [pytest.param([], id="basic sweeper"), pytest.param(["hydra/sweeper=packed"], id="packed sweeper")]
 

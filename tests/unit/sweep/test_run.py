@@ -68,6 +68,34 @@ def test_a_result_does_not_depend_on_its_pack(tmp_path: Path, whole: pd.DataFram
     pd.testing.assert_frame_equal(comparable(records), comparable(whole))
 
 
+PACKABLE = {
+    "seed": "0,1",
+    "data.rows_seed": "null,3",
+    "data.rows_named": "",  # follows from the data, no key of a config
+    "solver.steps": "1,4",
+    "solver.step_size": "0.5,1.0",
+    "solver.learn_step_size": "true,false",
+    "optim.lr": "0.1,0.01",
+    "optim.weight_decay": "0,0.1",
+}
+"""Two values of everything that may differ inside a pack of fits."""
+
+
+def test_all_that_is_packable_is_tried() -> None:
+    assert set(PACKABLE) == TASKS["fit"].packable
+
+
+@pytest.mark.parametrize("name", [name for name, values in PACKABLE.items() if values])
+def test_what_may_differ_inside_a_pack_changes_each_trial_as_it_does_alone(tmp_path: Path, name: str) -> None:
+    configs = tiny(f"{name}={PACKABLE[name]}")
+    _, together = run(configs, tmp_path / "together")
+    _, alone = run(configs, tmp_path / "alone", max_pack=1)
+    assert together["pack"].nunique() == 1
+    assert alone["pack"].nunique() == 2
+    pd.testing.assert_frame_equal(comparable(together), comparable(alone))
+    assert together["train_loss"].nunique() == 2
+
+
 def test_a_pack_that_raises_leaves_failed_rows_and_the_others_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: pd.DataFrame
 ) -> None:
