@@ -57,6 +57,8 @@ def run_configs(configs: Sequence[Flat], say: Callable[[str], None] | None = pri
         What was done.
     """
     first = configs[0]
+    if len({(folder_of(config), config["scale.name"]) for config in configs}) > 1:
+        raise ConfigError("scale: given several, allowed: one a run, as each has a results folder of its own")
     check_device(first["run.device"])
     settings = RunSettings(
         folder=folder_of(first),

@@ -22,14 +22,13 @@ DOMINANCE = 2.0
 """And until it takes this many times what a run costs once, whose noise would count as well."""
 
 
-def seconds_for(packs: Sequence[Pack], records: pd.DataFrame, backend: str, threads: int | None) -> float:
+def seconds_for(packs: Sequence[Pack], records: pd.DataFrame, context: RunContext) -> float:
     """Estimate the wall time of packs.
 
     Args:
         packs: what is missing.
         records: what was run before; its measured seconds count where there are any.
-        backend: asked for, see :func:`unrolled.training.fit.choose_backend`.
-        threads: cores, or None.
+        context: backend, device and threads of the run.
 
     Returns:
         Seconds; 0 where nothing is missing, NaN where a trial run failed.
@@ -39,7 +38,7 @@ def seconds_for(packs: Sequence[Pack], records: pd.DataFrame, backend: str, thre
     """
     return sum(
         sum(pack.cost for pack in packs if pack.trials[0].task.name == task)
-        * (_measured(task, records) or _sampled([p for p in packs if p.trials[0].task.name == task], backend, threads))
+        * (_measured(task, records) or _sampled([p for p in packs if p.trials[0].task.name == task], context))
         for task in {pack.trials[0].task.name for pack in packs}
     )
 
@@ -57,7 +56,7 @@ def _configs(rows: pd.DataFrame) -> Iterable[dict[str, object]]:
     return ({str(k): v for k, v in row.items()} for row in rows.to_dict("records"))
 
 
-def _sampled(packs: Sequence[Pack], backend: str, threads: int | None) -> float:
+def _sampled(packs: Sequence[Pack], context: RunContext) -> float:
     """Seconds a unit of cost in a short run of the end of the costliest pack."""
     configs = [trial.config for trial in max(packs, key=lambda pack: pack.cost).trials[-SAMPLE_TRIALS:]]
     task = TASKS[configs[0]["task"]]
@@ -65,7 +64,7 @@ def _sampled(packs: Sequence[Pack], backend: str, threads: int | None) -> float:
     def timed(epochs: int) -> tuple[float, float]:
         short = [c | {"optim.epochs": min(epochs, c["optim.epochs"])} if c["optim.epochs"] else c for c in configs]
         began = time.monotonic()
-        task.run(short, RunContext(backend=backend, threads=threads))
+        task.run(short, context)
         return time.monotonic() - began, sum(task.cost(config) for config in short)
 
     try:

@@ -96,7 +96,8 @@ def run_sweep(
     summary = Summary(len(trials), len(trials) - len(missing))
     packs = _missing_packs(trials, {trial.name for trial in missing}, settings.max_pack)
     if say is not None:
-        say(_opening(summary, packs, seconds_for(packs, records, settings.backend, settings.threads)))
+        context = RunContext(settings.backend, settings.device, settings.threads)
+        say(_opening(summary, packs, seconds_for(packs, records, context)))
     total = sum(pack.cost for pack in packs)
     # The bar is for people at a terminal; logs and tests get the opening and closing lines.
     with tqdm(total=1.0, disable=None, unit="", bar_format="{l_bar}{bar}| {elapsed} < {remaining}") as bar:

@@ -20,7 +20,7 @@ EMPTY = pd.DataFrame()
 
 
 def test_nothing_takes_no_time() -> None:
-    assert seconds_for([], EMPTY, "auto", None) == 0
+    assert seconds_for([], EMPTY, RunContext("auto")) == 0
 
 
 def test_measured_seconds_count_where_there_are_any(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,9 +28,9 @@ def test_measured_seconds_count_where_there_are_any(tmp_path: Path, monkeypatch:
     records["wall_s"] = [3.0, 5.0]
     monkeypatch.setitem(TASKS, "fit", BreaksAt(4))  # nothing may be run to find out
     packs = packs_of(trials_of(tiny("seed=2,3,4,5")), 256)
-    assert seconds_for(packs, records, "auto", None) == pytest.approx(16.0)
+    assert seconds_for(packs, records, RunContext("auto")) == pytest.approx(16.0)
     longer = packs_of(trials_of(tiny("seed=2", "optim.epochs=40")), 256)
-    assert seconds_for(longer, records, "auto", None) == pytest.approx(40.0)
+    assert seconds_for(longer, records, RunContext("auto")) == pytest.approx(40.0)
 
 
 def test_without_records_a_short_run_tells_and_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,14 +44,14 @@ def test_without_records_a_short_run_tells_and_leaves_no_trace(tmp_path: Path, m
     monkeypatch.setitem(TASKS, "fit", Watched())
     monkeypatch.setattr("unrolled.sweep.estimate.SAMPLE_SECONDS", 0.01)
     packs = packs_of(trials_of(tiny("seed=0,1", "optim.epochs=100000")), 256)
-    assert 0 < seconds_for(packs, EMPTY, "auto", None) < 3600
+    assert 0 < seconds_for(packs, EMPTY, RunContext("auto")) < 3600
     assert all(context.checkpoint is None for _, context in contexts)
     assert max(epochs for epochs, _ in contexts) < 100_000  # never the whole fit
 
 
 def test_a_trial_run_that_fails_gives_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(TASKS, "fit", BreaksAt(4))
-    assert math.isnan(seconds_for(packs_of(trials_of(tiny()), 256), EMPTY, "auto", None))
+    assert math.isnan(seconds_for(packs_of(trials_of(tiny()), 256), EMPTY, RunContext("auto")))
 
 
 def test_a_backend_that_cannot_be_had_is_told_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,4 +61,4 @@ def test_a_backend_that_cannot_be_had_is_told_before_anything_runs(monkeypatch: 
 
     monkeypatch.setitem(TASKS, "fit", Unavailable())
     with pytest.raises(NativeUnavailableError):
-        seconds_for(packs_of(trials_of(tiny()), 256), EMPTY, "native", None)
+        seconds_for(packs_of(trials_of(tiny()), 256), EMPTY, RunContext("native"))
