@@ -1,7 +1,7 @@
 """Parity with the released code of the reasoning-layer paper, by distributions over initialisations.
 
 The reference holds what the authors' code printed for one initialisation; ours draws its weights and row orders from
-other streams. So each printed number is held against 16 of our initialisations on the same training rows.
+other streams. So each printed number is held against many of our initialisations on the same training rows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from unrolled.sweep.trial import trials_of
 
 DATASET, NUMBERS = "reasoning_dataset.npz", "reasoning_authors.csv"
 COLUMNS = ("algorithm", "steps", "hidden", "seed", "epochs", "train_loss", "gap")
-INITIALISATIONS = 16
+INITIALISATIONS = 64
+"""Draws that a printed number is held against. 16 are too few where the spread has a tail: GD with k = 2 and 32 hidden
+units ends 1 fit in 50 at a training error of 22.19 to 22.20 instead of 22.184, with a smaller gap, and 16 draws without
+one of these know nothing of it. The printed run is one of these."""
 
 # The rule, fixed before any run.
 ABSOLUTE = 0.001
@@ -105,7 +108,7 @@ def read_reference(folder: Path) -> pd.DataFrame:
 
 
 def run_reference(numbers: pd.DataFrame, folder: Path, results: Path, say: Callable[[str], None]) -> pd.DataFrame:
-    """Train every setting of the reference with 16 initialisations on its training rows.
+    """Train every setting of the reference with many initialisations on its training rows.
 
     Args:
         numbers: reference rows.

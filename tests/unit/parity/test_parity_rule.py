@@ -19,7 +19,7 @@ SHALLOW = ParityRow(
     "gd", 1, 16, 100, train=25.884, gap=1.658, train_mean=25.8842, train_sd=0, gap_mean=1.6583, gap_sd=0
 )
 SMALL = replace(DEEP, train=0.1, train_mean=0.09, train_sd=0.02)
-REACH = 2.5 * math.sqrt(1 + 1 / 16)
+REACH = 2.5 * math.sqrt(1 + 1 / INITIALISATIONS)
 """How many standard deviations a gap may lie off."""
 
 
@@ -158,5 +158,5 @@ def test_rows_are_compared_with_the_distribution_of_their_setting() -> None:
 
 @pytest.mark.parametrize("changes", [{"status": "diverged"}, {"optim.epochs": 8}, {"network.width": 0}])
 def test_missing_initialisations_are_an_error(changes: dict[str, object]) -> None:
-    with pytest.raises(ParityError, match="expected 16 finished trials, got 0"):
+    with pytest.raises(ParityError, match=f"expected {INITIALISATIONS} finished trials, got 0"):
         compare(NUMBERS, ours(**changes))
