@@ -44,12 +44,13 @@ class SequentialTwin(nn.Module):
         ends = middle.new_tensor([self.smooth, self.mu]).expand(len(x), 2)
         e = torch.cat([ends[:, :1], middle, ends[:, 1:]], dim=1)
         matrix = q @ torch.diag_embed(e) @ q.mT
+        b = b[..., None]  # columns throughout: a view a step would cost as much as the product
         y = z = torch.zeros_like(b)
         for _ in range(self.steps):
-            new = z - self.step_size * ((matrix @ z[..., None])[..., 0] - b)
-            z = new + self.momentum * (new - y)
+            new = z - self.step_size * (matrix @ z - b)
+            z = new + self.momentum * (new - y) if self.momentum else new
             y = new
-        return y
+        return y[..., 0]
 
 
 def train_twin(model: SequentialTwin, problems: QuadraticProblems, rows: Tensor, epochs: int, batch: int) -> float:
