@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from unrolled.app import closing, folder_of, guarded, run_configs
-from unrolled.claims import evaluate_claims, table, write_claims
 from unrolled.config.check import ConfigError, experiment_names
-from unrolled.figures import render_figures
 from unrolled.launch import sweep_over
 from unrolled.records.store import load_records
-from unrolled.report import write_report
-from unrolled.sweep import expand
+from unrolled.report import present
+from unrolled.sweep import expand, trials_of
 
 THEORIES = ("reasoning", "frames", "hybrid", "neurashed", "geometry")
 LAUNCHERS = ("basic", "joblib", "submitit_local", "submitit_slurm", "ray")
@@ -36,22 +33,12 @@ def main() -> int:
     configs = [config for name in names for config in expand([f"experiment={name}", *overrides])]
     failed = sweep_over(options.launcher, names, overrides) if options.launcher != "basic" else []
     summary = run_configs(configs) if not failed else None
-    print(present(folder_of(configs[0]), options.scale, options.theory))
+    frame = load_records(folder_of(configs[0]) / "records")
+    # Variations of an experiment may lie beside its own trials: they are not part of what is reproduced.
+    own = frame["trial"].isin([trial.name for trial in trials_of(configs)]) | ~frame["theory"].isin(theories)
+    print(present(frame[own], folder_of(configs[0]), options.scale, options.theory))
     print(closing(summary) if summary else f"FAILED: {', '.join(failed)}; the reasons are above")
     return int(bool(failed or (summary and summary.failures)))
-
-
-def present(folder: Path, scale: str, theory: str) -> str:
-    """Draw figures, test claims and write the report from the records; return the table of verdicts."""
-    frame = load_records(folder / "records")
-    for figure in render_figures(frame, folder / "figures", theory, again=False):
-        if figure.reason:
-            print(f"not drawn: {figure.name}: {figure.reason}")
-    claims = evaluate_claims(frame)
-    write_claims(claims, folder / "claims.json")
-    entries, page = [claim.entry() for claim in claims], folder / "report" / "index.html"
-    print(f"report: {write_report(frame, entries, folder / 'figures', page, scale, 'all')}")
-    return table([claim for claim in claims if theory in ("all", claim.claim.theory)])
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -16,10 +17,11 @@ from tests.entrypoints.conftest import SCRIPTS, Reproduced, Shell, wait_for
 from tests.unit.sweep.factory import UNREPEATABLE, BreaksAt, comparable
 
 from unrolled.app import guarded, run_configs
-from unrolled.claims import CLAIMS
+from unrolled.claims import CLAIMS, evaluate_claims, table
 from unrolled.config.check import experiment_names
 from unrolled.figures import THEORIES
 from unrolled.records.store import load_records
+from unrolled.report import presentation
 from unrolled.sweep import expand
 from unrolled.sweep.tasks import TASKS
 
@@ -134,7 +136,7 @@ def test_a_failed_pack_fails_the_command_after_the_others_ended_and_is_named(
     in_process: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(TASKS, "fit", BreaksAt(0))
-    monkeypatch.setattr(reproduce, "render_figures", lambda *_, **__: [])  # takes seconds and is no part of this
+    monkeypatch.setattr(presentation, "render_figures", lambda *_, **__: [])  # takes seconds and is no part of this
     assert in_process(lambda: guarded(reproduce.main), "--scale", "smoke", *FEW) == 1
     records = load_records(tmp_path / "results" / "smoke" / "records")
     failed = records["status"] == "failed"
@@ -234,3 +236,17 @@ def test_after_kills_and_damage_the_tables_are_those_of_an_uninterrupted_run(
     found = load_records(interrupted.shell.folder / "results" / "smoke" / "records")
     assert set(UNREPEATABLE) < set(whole.columns)
     pd.testing.assert_frame_equal(comparable(found), comparable(whole))
+
+
+def test_variations_of_an_experiment_beside_its_trials_change_nothing(smoke: Reproduced, tmp_path: Path) -> None:
+    """They are recorded under the experiment's name, but only its own trials are reproduced."""
+    copied = tmp_path / "results"
+    shutil.copytree(smoke.results, copied)
+    place = [f"run.folder={copied}", "tracker=disabled"]
+    before = (copied / "claims_cells.csv").read_text()
+    varied = expand(["experiment=reasoning/generalization", "scale=smoke", "solver.step_size=0.5", "seed=0", *place])
+    assert run_configs(varied, say=None).counts == {"finished": len(varied)}
+    assert "not run" in table(evaluate_claims(load_records(copied / "records")))
+    done = smoke.shell.run(sys.executable, str(SCRIPTS / "reproduce.py"), "--scale", "smoke", *place)
+    assert done.returncode == 0, done.stderr
+    assert (copied / "claims_cells.csv").read_text() == before

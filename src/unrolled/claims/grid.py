@@ -15,6 +15,13 @@ Place = tuple[int, str, int]
 
 KEYS = ["network.width", "solver.name", "solver.steps"]
 
+HELD = ("data.n_train", "data.seed", "solver.step_size", "optim.weight_decay", "optim.epochs")
+"""What a grid's runs share: with several values of one of these, the best of the rates would pick among them."""
+
+
+class MixedRecordsError(ValueError):
+    """An experiment's records vary in something that its claims hold fixed; the message says in what."""
+
 
 class Grid:
     """Best-of runs by cell (width, solver, k): a metric's value for each seed.
@@ -25,19 +32,26 @@ class Grid:
         learned_step: keep the runs whose step size was learned (True) or fixed (False).
 
     Raises:
-        ValueError: two best runs share a cell and a seed (the experiment varies something that is no axis here).
+        MixedRecordsError: the runs differ in something that is no axis here, or two best runs share a cell and a seed.
     """
 
     def __init__(self, frame: pd.DataFrame, experiments: Sequence[str], *, learned_step: bool = False) -> None:
         self.trials = trials_of(frame, experiments, learned_step=learned_step)
         self.runs = best_runs(self.trials)
         self._cells: dict[str, dict[Place, pd.Series]] = {}
+        for column in HELD:
+            found = sorted(self.trials[column].dropna().unique()) if column in self.trials else []
+            if len(found) > 1:
+                raise MixedRecordsError(
+                    f"{', '.join(experiments)}: expected one value of {column}, got {', '.join(map(str, found))}; "
+                    "keep variations in a folder of their own (run.folder=...)"
+                )
         twice = self.runs.duplicated([*KEYS, "seed"]) if len(self.runs) else pd.Series(dtype=bool)
         if twice.any():
             cell = self.runs.loc[twice, [*KEYS, "seed"]].iloc[0].to_dict()
-            raise ValueError(
+            raise MixedRecordsError(
                 f"{', '.join(experiments)}: expected one best run for each (width, solver, k, seed), got several at "
-                f"{cell}; keep one value of data.n_train in this experiment"
+                f"{cell}; keep variations in a folder of their own (run.folder=...)"
             )
 
     def cells(self, metric: str) -> dict[Place, pd.Series]:
@@ -90,11 +104,11 @@ class Grid:
             Its value.
 
         Raises:
-            ValueError: the runs differ in it, or there are none.
+            MixedRecordsError: the runs differ in it, or there are none.
         """
         found = self.runs.loc[self.runs["solver.name"].isin(solvers), column].unique()
         if len(found) != 1:
-            raise ValueError(f"{column}: expected one value for {', '.join(solvers)}, got {sorted(found)}")
+            raise MixedRecordsError(f"{column}: expected one value for {', '.join(solvers)}, got {sorted(found)}")
         return float(found[0])
 
 

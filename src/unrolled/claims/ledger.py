@@ -15,7 +15,7 @@ import pandas as pd
 
 from unrolled.claims import reasoning
 from unrolled.claims.claim import Cell, Claim, Verdict, explain, judge, summarise
-from unrolled.claims.grid import trials_of
+from unrolled.claims.grid import MixedRecordsError, trials_of
 from unrolled.claims.statistics import Interval
 
 CLAIMS: dict[str, Claim] = {**reasoning.CLAIMS}
@@ -88,10 +88,14 @@ def evaluate_claims(frame: pd.DataFrame, theory: str = "all") -> list[ClaimResul
 def _evaluate(claim: Claim, frame: pd.DataFrame) -> ClaimResult:
     rows = trials_of(frame, claim.experiments)
     missing = [name for name in claim.experiments if trials_of(frame, [name]).empty]
-    cells = tuple(claim.evaluate(frame)) if len(rows) else ()
+    mixed = ""
+    try:
+        cells = tuple(claim.evaluate(frame)) if len(rows) else ()
+    except MixedRecordsError as error:
+        cells, mixed = (), f": {error}"
     verdict = judge(cells)
     interval = summarise(cells)
-    note = explain(cells) + (f"; no records of {', '.join(missing)}" if missing else "")
+    note = explain(cells) + mixed + (f"; no records of {', '.join(missing)}" if missing else "")
     return ClaimResult(claim, interval, verdict, note, cells, tuple(sorted(rows["trial"])) if len(rows) else ())
 
 

@@ -2,5 +2,6 @@
 
 from unrolled.report.deviations import Deviation, deviations
 from unrolled.report.page import ReportError, write_report
+from unrolled.report.presentation import present
 
-__all__ = ["Deviation", "ReportError", "deviations", "write_report"]
+__all__ = ["Deviation", "ReportError", "deviations", "present", "write_report"]
