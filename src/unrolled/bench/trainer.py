@@ -15,6 +15,7 @@ import torch
 from unrolled.bench.twin import SequentialTwin, train_twin
 from unrolled.config.check import Flat
 from unrolled.data.quadratic import QuadraticProblems, generate
+from unrolled.records.atomic import replacing
 from unrolled.records.provenance import device_name
 from unrolled.sweep.expand import expand
 from unrolled.sweep.tasks import TASKS, RunContext
@@ -93,10 +94,8 @@ def write_bench(figures: dict[str, object], path: Path) -> str:
     Returns:
         One line a figure.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(figures, indent=1) + "\n")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(figures, indent=1) + "\n")
     width = max(map(len, figures))
     return "\n".join(
         f"{name:{width}}  {value:,.4g}" if isinstance(value, float) else f"{name:{width}}  {value}"

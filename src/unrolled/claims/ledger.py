@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from unrolled.claims import reasoning
 from unrolled.claims.claim import Cell, Claim, Verdict, explain, judge, summarise
 from unrolled.claims.grid import MixedRecordsError, trials_of
 from unrolled.claims.statistics import Interval
+from unrolled.records.atomic import replacing
 
 CLAIMS: dict[str, Claim] = {**reasoning.CLAIMS}
 """Every claim, id -> claim, in the order of the ledger."""
@@ -175,13 +175,5 @@ def _number(value: float) -> float | None:
 
 
 def _replace(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")

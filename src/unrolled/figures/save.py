@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +16,8 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Drawing
 from PIL import Image
+
+from unrolled.records.atomic import replacing
 
 FORMATS = ("png", "svg")
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -114,18 +115,13 @@ def save_figure(figure: Drawing, stem: Path, rows: pd.DataFrame, caption: str) -
     figure.set_layout_engine("none")
     source = json.dumps(provenance(rows) | {"fingerprint": fingerprint(rows, caption)}, sort_keys=True)
     fields = {"Title": stem.name, "Description": caption, "Source": source}
-    stem.parent.mkdir(parents=True, exist_ok=True)
     paths = []
     for suffix in FORMATS:
         # Anything matplotlib adds by itself (date, its own version) would tie the bytes to a moment or a machine.
         extra: dict[str, Any] = {"Date": None, "Creator": "unrolled"} if suffix == "svg" else {"Software": "unrolled"}
         path = stem.with_name(f"{stem.name}.{suffix}")
-        temporary = stem.with_name(f".{stem.name}.{os.getpid()}.{suffix}")
-        try:
+        with replacing(path) as temporary:
             figure.savefig(temporary, format=suffix, metadata={**fields, **extra})
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
         paths.append(path)
     return paths
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from unrolled.records.atomic import replacing
 from unrolled.records.schema import REQUIRED, SCHEMA_VERSION, to_table
 
 
@@ -156,16 +155,10 @@ class RecordStore:
         )
 
     def _replace(self, path: Path, table: pa.Table) -> None:
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            pq.write_table(table, temporary, compression="zstd")
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-            temporary.replace(path)
+            with replacing(path) as temporary:
+                pq.write_table(table, temporary, compression="zstd")
         except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
             raise StoreError(f"cannot write {path}: {error}; free space or choose another results folder") from error
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import math
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from jinja2 import Environment, StrictUndefined
 from unrolled.figures.render import figures_of
 from unrolled.figures.save import read_metadata, trials_digest
 from unrolled.figures.spec import Figure, UndrawableError
+from unrolled.records.atomic import replacing
 from unrolled.report.deviations import deviations
 from unrolled.report.settings import duration, experiments_in, seconds, settings_table, unfinished, value_list
 from unrolled.report.theories import THEORY_TEXTS
@@ -94,7 +94,8 @@ def write_report(
         origin=origin(rows),
         experiments=experiments_in(rows),
     )
-    _replace(out, page)
+    with replacing(out) as temporary:
+        temporary.write_text(page, encoding="utf-8")
     return out
 
 
@@ -163,13 +164,3 @@ def _template() -> Any:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["number"] = number
     return environment.from_string((files(__package__) / "template.html").read_text(encoding="utf-8"))
-
-
-def _replace(out: Path, page: str) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(page, encoding="utf-8")
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
