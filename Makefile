@@ -8,9 +8,10 @@ VENV     ?= .venv
 RESULTS := results/$(SCALE)
 PY      := $(VENV)/bin/python
 READY   := $(VENV)/.ready
+RAY     := $(VENV)/.ray
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce figures claims report test lint bench parity reference clean dashboard notebooks compare
+.PHONY: help setup ray reproduce figures claims report test lint bench parity reference clean dashboard notebooks compare
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 12
@@ -21,6 +22,11 @@ $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+ray: $(RAY) ## adds Ray and its launcher to .venv
+$(RAY): $(READY) requirements-ray.lock
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-ray.lock
 	@touch $@
 
 reproduce: $(READY) ## all theories: run what is missing, figures, claims, report (SCALE, THEORY, LAUNCHER)
@@ -35,7 +41,7 @@ claims: $(READY) ## claims again, from the records
 report: $(READY) ## the report again, from records, figures and claims
 	$(PY) scripts/report.py --results $(RESULTS) --theory $(THEORY)
 
-test: lint ## everything CI runs: lint, types, tests
+test: lint $(RAY) ## everything CI runs: lint, types, tests
 	$(PY) -m pytest
 
 lint: $(READY) ## style and types

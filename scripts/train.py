@@ -28,7 +28,7 @@ def train(config: DictConfig) -> float | None:
     assert isinstance(container, dict)
     flat = check(flatten({str(key): value for key, value in container.items()}))
     summary = run_configs([flat])
-    if summary.failures:
+    if not summary.complete:
         raise ConfigError(closing(summary))
     records = load_records(folder_of(flat) / "records")
     row = records[records["trial"] == trial_of(flat).name].iloc[0]
@@ -37,14 +37,16 @@ def train(config: DictConfig) -> float | None:
     return float(row["train_loss"]) if "train_loss" in row else None
 
 
-def main() -> int:
+def main() -> None:
     """Compose and run, telling config errors in one line."""
+    register()
     traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of printing, so that one line can be told
     try:
-        # Every trial is checked, against its data too, before the first one trains. The rest are Hydra's own flags.
+        # Every trial is checked, against its data too, before the first one trains; the packed launcher does so itself.
         overrides = [a for a in sys.argv[1:] if not a.startswith("-") and ("=" in a or a.startswith("~"))]
-        trials_of(expand(overrides))
+        if not {"-m", "--multirun"} & set(sys.argv) or any(o.startswith("hydra/") for o in overrides):
+            trials_of(expand(overrides))
         train()
     except (HydraException, OmegaConfBaseException) as error:
         if traceback:
@@ -52,9 +54,7 @@ def main() -> int:
         raise ConfigError(one_line(error, sys.argv[1:])) from error
     finally:
         os.environ["HYDRA_FULL_ERROR"] = str(int(traceback))
-    return 0
 
 
 if __name__ == "__main__":
-    register()
     sys.exit(guarded(main))

@@ -7,6 +7,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from types import FrameType
 
@@ -46,6 +47,19 @@ def check_device(name: str) -> None:
         ) from error
 
 
+def settings_of(configs: Sequence[Flat]) -> RunSettings:
+    """Return how configs of one scale run, as the first says.
+
+    Raises:
+        ConfigError: they are of several scales or folders.
+    """
+    first = configs[0]
+    if len({(folder_of(config), config["scale.name"]) for config in configs}) > 1:
+        raise ConfigError("scale: given several, allowed: one a run, as each has a results folder of its own")
+    names = [f.name for f in fields(RunSettings) if f.name not in ("folder", "scale")]
+    return RunSettings(folder_of(first), first["scale.name"], **{name: first[f"run.{name}"] for name in names})
+
+
 def run_configs(configs: Sequence[Flat], say: Callable[[str], None] | None = print) -> Summary:
     """Run the trials that the store lacks, and mirror every finished pack to W&B.
 
@@ -57,14 +71,8 @@ def run_configs(configs: Sequence[Flat], say: Callable[[str], None] | None = pri
         What was done.
     """
     first = configs[0]
-    if len({(folder_of(config), config["scale.name"]) for config in configs}) > 1:
-        raise ConfigError("scale: given several, allowed: one a run, as each has a results folder of its own")
-    check_device(first["run.device"])
-    settings = RunSettings(
-        folder=folder_of(first),
-        scale=first["scale.name"],
-        **{name: first[f"run.{name}"] for name in ("backend", "device", "threads", "max_pack", "checkpoint_seconds")},
-    )
+    settings = settings_of(configs)
+    check_device(settings.device)
     tracker = TrackerSettings(
         first["tracker.mode"], first["tracker.project"], first["tracker.entity"], settings.folder / "wandb"
     )
@@ -86,7 +94,13 @@ def _mirror(tracker: TrackerSettings, say: Callable[[str], None]) -> Callable[[p
 def closing(summary: Summary) -> str:
     """Return the closing lines of a run: what ran, and every failed pack by name."""
     counts = ", ".join(f"{count} {status}" for status, count in sorted(summary.counts.items())) or "nothing to do"
+    if summary.elsewhere:
+        counts += f"; {summary.elsewhere} run by another process meanwhile"
     lines = [f"{summary.asked} trials: {summary.present} were there; now: {counts} ({summary.seconds:.0f} s)"]
+    if summary.left_failed:
+        lines += [f"FAILED earlier and left so: {summary.left_failed} trials; run.retry_failed=true runs them again"]
+    if summary.not_started:
+        lines += [f"NOT STARTED after a failure, as run.on_error is stop: {summary.not_started} trials"]
     lines += [f"FAILED pack {pack}: {error}" for pack, error in summary.failures]
     return "\n".join(lines)
 
@@ -111,6 +125,9 @@ def guarded(main: Callable[[], int | None]) -> int:
             raise
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader of the output, like head, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         print("\nstopped: all finished packs are recorded; the same command goes on from there", file=sys.stderr)
         return 130

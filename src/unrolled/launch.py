@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra.errors import HydraException
 
-from hydra_plugins.packed import Outcome, check_launcher
+from hydra_plugins.packed import Description, Outcome, check_launcher
 from unrolled.app import closing, folder_of, run_configs
 from unrolled.config.check import ConfigError, Flat, check, flatten
 from unrolled.config.schema import CONFIGS
-from unrolled.records.store import load_records
-from unrolled.sweep.trial import Trial, trial_of
+from unrolled.records.store import RecordStore
+from unrolled.sweep.trial import trial_of
 
 TRAIN = CONFIGS.parent / "scripts" / "train.py"
 
@@ -56,42 +57,23 @@ def sweep_over(launcher: str, experiments: Sequence[str], overrides: Sequence[st
 class TrainPacking:
     """The packing protocol of ``scripts/train.py``: trials by their hash, outcomes from the records."""
 
-    def check(self, config: Mapping[str, Any]) -> None:
-        """Raise a one-line error unless a config is allowed."""
-        trial_of(check(flatten(config)))
-
-    def name(self, config: Mapping[str, Any]) -> str:
-        """Return the trial's hash."""
-        return _trial(config).name
-
-    def packable(self, config: Mapping[str, Any]) -> Collection[str]:
-        """Return the keys that may differ inside a pack."""
-        return _trial(config).task.packable
-
-    def cost(self, config: Mapping[str, Any]) -> float:
-        """Return the trial's expected work."""
-        trial = _trial(config)
-        return trial.task.cost(trial.config)
-
-    def size(self, config: Mapping[str, Any]) -> int:
-        """Return the bytes of the intermediate values of one update, the largest part of a trial's memory."""
-        flat = _trial(config).config
-        rows, width = flat["data.n_train"] or 1, flat["network.width"] or 1
-        return int(FLOAT_BYTES * COPIES * rows * (width + flat["solver.steps"] * (flat["data.dimension"] or 1)))
+    def describe(self, config: Mapping[str, Any]) -> Description:
+        """Check a config and describe its trial: its hash, what packs of its task may vary, its work and memory."""
+        trial = trial_of(check(flatten(config)))
+        return Description(trial.name, trial.task.packable, trial.task.cost(trial.config), _bytes_of(trial.config))
 
     def outcomes(self, configs: Sequence[Mapping[str, Any]]) -> Mapping[str, Outcome]:
         """Return what the records hold of these trials: the training loss, or the error of a failed one."""
         flats = {str(folder_of(flat)): flat for flat in map(flatten, configs)}
         found: dict[str, Outcome] = {}
         for flat in flats.values():
-            records = load_records(folder_of(flat) / "records")
-            if records.empty:
-                continue
-            losses = records["train_loss"] if "train_loss" in records else records["seed"] * float("nan")
+            records = RecordStore(folder_of(flat) / "records").load(["error", "train_loss"])
+            losses = records["train_loss"] if "train_loss" in records else [math.nan] * len(records)
             for name, status, error, loss in zip(
                 records["trial"], records["status"], records["error"], losses, strict=True
             ):
-                found[name] = Outcome(error=str(error)) if status == "failed" else Outcome(value=float(loss))
+                failed = Outcome(error=str(error), final=not flat["run.retry_failed"])
+                found[name] = failed if status == "failed" else Outcome(value=float(loss))
         return found
 
     def run(self, configs: Sequence[Mapping[str, Any]]) -> None:
@@ -102,9 +84,11 @@ class TrainPacking:
         """
         flats: list[Flat] = [flatten(config) | {"run.max_pack": len(configs)} for config in configs]
         summary = run_configs(flats, say=None)
-        if summary.failures:
+        if not summary.complete:
             raise PackFailedError(closing(summary))
 
 
-def _trial(config: Mapping[str, Any]) -> Trial:
-    return trial_of(flatten(config))
+def _bytes_of(flat: Flat) -> int:
+    """Return the bytes of the intermediate values of one update, the largest part of a trial's memory."""
+    rows, width = flat["data.n_train"] or 1, flat["network.width"] or 1
+    return int(FLOAT_BYTES * COPIES * rows * (width + flat["solver.steps"] * (flat["data.dimension"] or 1)))

@@ -121,7 +121,15 @@ def shell(tmp_path: Path, environment: dict[str, str]) -> Shell:
 def project(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Shell:
     """A copy of the checkout by links, whose set-up is done: its targets run here and leave the checkout alone."""
     folder = tmp_path_factory.mktemp("project")
-    for name in ("Makefile", "scripts", "configs", "src", "requirements.lock", "pyproject.toml"):
+    for name in (
+        "Makefile",
+        "scripts",
+        "configs",
+        "src",
+        "requirements.lock",
+        "requirements-ray.lock",
+        "pyproject.toml",
+    ):
         (folder / name).symlink_to(ROOT / name)
     programs = folder / ".venv" / "bin"
     programs.mkdir(parents=True)

@@ -28,7 +28,15 @@ SECONDS = 120
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that looks like the checkout, whose results are its own."""
     folder = tmp_path_factory.mktemp("checkout")
-    for name in ("Makefile", "configs", "pyproject.toml", "requirements.lock", "scripts", "src"):
+    for name in (
+        "Makefile",
+        "configs",
+        "pyproject.toml",
+        "requirements.lock",
+        "requirements-ray.lock",
+        "scripts",
+        "src",
+    ):
         (folder / name).symlink_to(ROOT / name)
     return folder
 
@@ -37,7 +45,7 @@ def as_run(command: str) -> list[str]:
     words = shlex.split(command)
     if words[0] == "make":
         # This environment stands for .venv, and counts as ready.
-        words += [f"VENV={sys.prefix}", "-o", f"{sys.prefix}/.ready"]
+        words += [f"VENV={sys.prefix}", "-o", f"{sys.prefix}/.ready", "-o", f"{sys.prefix}/.ray"]
         return words if "SCALE=smoke" in words else [*words, "-n"]
     assert words[0] == "python", f"the README's commands begin with make or python, got {command!r}"
     return [sys.executable, *words[1:]]

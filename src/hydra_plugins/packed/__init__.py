@@ -6,6 +6,6 @@ second time: classes would exist twice. :mod:`hydra_plugins.packed.plugins` is t
 
 from hydra_plugins.packed._expansion import Expanded, Expander, group_options
 from hydra_plugins.packed._launcher import check_launcher
-from hydra_plugins.packed._protocol import Outcome, Packing, packed
+from hydra_plugins.packed._protocol import Description, Outcome, Packing, packed
 
-__all__ = ["Expanded", "Expander", "Outcome", "Packing", "check_launcher", "group_options", "packed"]
+__all__ = ["Description", "Expanded", "Expander", "Outcome", "Packing", "check_launcher", "group_options", "packed"]

@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hydra_plugins.packed._expansion import Expanded
 from hydra_plugins.packed._planning import Plan, pack_name, plan
-from hydra_plugins.packed._protocol import ATTRIBUTE, Outcome, Packing
+from hydra_plugins.packed._protocol import ATTRIBUTE, Description, Outcome, Packing
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,8 @@ class PackedLauncherConf:
         max_pack: most trials a pack; null chooses by memory.
         attempts: how often packs are submitted that were lost with their worker.
         on_error: ``continue`` runs all packs; ``stop`` starts no pack after one has failed.
+        dry_run: tell what would run, and run nothing.
+        trial_folders: also write a folder for each trial into the sweep's, with its config and overrides.
     """
 
     _target_: str = "hydra_plugins.packed._launcher.PackedLauncher"
@@ -54,6 +56,8 @@ class PackedLauncherConf:
     max_pack: int | None = None
     attempts: int = 3
     on_error: str = "continue"
+    dry_run: bool = False
+    trial_folders: bool = False
 
 
 ConfigStore.instance().store(group=GROUP, name="packed", node=PackedLauncherConf, provider="packed")
@@ -76,17 +80,18 @@ def check_launcher(name: str, key: str = "hydra.launcher.over") -> None:
 class TrialReturn(JobReturn):
     """A trial's return, whose config is only made into a node when somebody looks: a sweep may have 20,000."""
 
-    def __init__(self, trial: Expanded, outcome: Outcome, hydra_cfg: DictConfig, task_name: str) -> None:
+    def __init__(self, trial: Expanded, outcome: Outcome | None, hydra_cfg: DictConfig, task_name: str) -> None:
         self._plain = trial.config
-        failed = outcome.error is not None
+        failed = outcome is not None and outcome.error is not None
         super().__init__(
             overrides=list(trial.overrides),
             hydra_cfg=hydra_cfg,
             working_dir=os.getcwd(),
             task_name=task_name,
-            status=JobStatus.FAILED if failed else JobStatus.COMPLETED,
+            status=JobStatus.UNKNOWN if outcome is None else JobStatus.FAILED if failed else JobStatus.COMPLETED,
         )
-        self.return_value = PackedTrialError(outcome.error) if failed else outcome.value
+        if outcome is not None:
+            self.return_value = PackedTrialError(outcome.error) if failed else outcome.value
 
     @property
     def cfg(self) -> DictConfig:
@@ -134,9 +139,18 @@ class PackedLauncher(Launcher):
     An application without a :class:`hydra_plugins.packed._protocol.Packing` is handed to the wrapped launcher as it is.
     """
 
-    def __init__(self, over: str, settings: dict[str, Any], max_pack: int | None, attempts: int, on_error: str) -> None:
+    def __init__(
+        self,
+        over: str,
+        settings: dict[str, Any],
+        max_pack: int | None,
+        attempts: int,
+        on_error: str,
+        dry_run: bool,
+        trial_folders: bool,
+    ) -> None:
         self.over, self.settings, self.max_pack, self.attempts = over, settings, max_pack, attempts
-        self.on_error = on_error
+        self.on_error, self.dry_run, self.trial_folders = on_error, dry_run, trial_folders
         self.config: DictConfig | None = None
         self.task_function: TaskFunction | None = None
         self.hydra_context: HydraContext | None = None
@@ -163,6 +177,8 @@ class PackedLauncher(Launcher):
         assert self.config is not None
         assert self.task_function is not None
         if self.packing is None:
+            if self.dry_run:
+                raise HydraException("hydra.launcher.dry_run: given true, allowed for applications that are packed")
             return self._wrapped(self.task_function).launch(job_overrides, initial_job_idx)
         trials = []
         for overrides in job_overrides:
@@ -183,22 +199,24 @@ class PackedLauncher(Launcher):
         assert packing is not None
         assert self.config is not None
         configs = [trial.config for trial in trials]
-        for config in configs:
-            packing.check(config)
-        whole = plan(configs, packing, self.max_pack)
+        whole = plan(configs, self._described(trials), self.max_pack)
+        if not self.dry_run:
+            self._write_folders(trials, whole)
         errors: dict[str, str] = {}
         outcomes = dict(packing.outcomes(configs))
         number = initial_job_idx
         for attempt in range(1, self.attempts + 1):
             packs = self._unfinished(whole, outcomes, errors)
-            if not packs:
+            if not packs and attempt > 1:
                 break
             log.info(self._opening(whole, outcomes, packs, attempt))
+            if not packs or self.dry_run:
+                break
             errors |= self._submit(packs, trials, whole, number)
             number += len(packs)
             outcomes = dict(packing.outcomes(configs))
+        lost = None if self.dry_run else Outcome(error=f"lost with its worker {self.attempts} times")
         task_name = str(self.config.hydra.job.name)
-        lost = Outcome(error=f"lost with its worker {self.attempts} times")
         return [
             TrialReturn(
                 trial,
@@ -209,15 +227,41 @@ class PackedLauncher(Launcher):
             for trial, name in zip(trials, whole.names, strict=True)
         ]
 
+    def _described(self, trials: Sequence[Expanded]) -> list[Description]:
+        """Let the application check and describe every trial; an error says which trial it is about."""
+        assert self.packing is not None
+        descriptions = []
+        for number, trial in enumerate(trials, start=1):
+            try:
+                descriptions.append(self.packing.describe(trial.config))
+            except Exception as error:  # whatever the application raises for a config that it does not allow
+                given = " ".join(trial.overrides)
+                raise HydraException(f"{error} (trial {number:,} of {len(trials):,}: {given})") from error
+        return descriptions
+
+    def _write_folders(self, trials: Sequence[Expanded], whole: Plan) -> None:
+        """Write the sweep's config, as Hydra's own sweeper does, and those of the trials if asked for."""
+        assert self.config is not None
+        sweep = Path(str(self.config.hydra.sweep.dir))
+        sweep.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, sweep / "multirun.yaml")
+        for trial, name in zip(trials, whole.names, strict=True) if self.trial_folders else ():
+            folder = sweep / name / ".hydra"
+            folder.mkdir(parents=True, exist_ok=True)
+            OmegaConf.save(OmegaConf.create(trial.config), folder / "config.yaml")
+            OmegaConf.save(OmegaConf.create(list(trial.overrides)), folder / "overrides.yaml")
+
     @staticmethod
     def _unfinished(whole: Plan, outcomes: dict[str, Outcome], errors: dict[str, str]) -> list[tuple[int, ...]]:
-        done = {name for name, outcome in outcomes.items() if outcome.error is None} | set(errors)
+        done = {name for name, outcome in outcomes.items() if outcome.done} | set(errors)
         left = [tuple(i for i in pack if whole.names[i] not in done) for pack in whole.packs]
         return [pack for pack in left if pack]
 
     def _opening(self, whole: Plan, outcomes: dict[str, Outcome], packs: list[tuple[int, ...]], attempt: int) -> str:
         trials, missing = len(set(whole.names)), sum(map(len, packs))
         text = f"{trials} trials: {trials - missing} already there, {missing} to run in {len(packs)} packs"
+        if self.dry_run:
+            return f"{text} over {self.over}; nothing runs, as hydra.launcher.dry_run is on"
         again = f" (attempt {attempt} of {self.attempts}, after a lost worker)" if attempt > 1 else ""
         return f"{text} over {self.over}{again}"
 

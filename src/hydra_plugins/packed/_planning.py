@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from hydra_plugins.packed._protocol import Config, Packing
+from hydra_plugins.packed._protocol import Config, Description
 
 MEMORY = 1 << 30
 """Bytes that a pack may need where ``max_pack`` is automatic."""
@@ -31,38 +31,38 @@ class Plan:
     packs: tuple[tuple[int, ...], ...]
 
 
-def plan(configs: Sequence[Config], packing: Packing, max_pack: int | None) -> Plan:
+def plan(configs: Sequence[Config], descriptions: Sequence[Description], max_pack: int | None) -> Plan:
     """Group a sweep's trials into packs.
 
     The split is by the whole sweep, not by what is missing of it, so that a pack keeps its trials, and its checkpoint,
     across interruptions.
 
     Args:
-        configs: checked configs.
-        packing: the application's protocol.
+        configs: the resolved config of every trial.
+        descriptions: what the application says of each.
         max_pack: most trials a pack, or None to choose by memory.
 
     Returns:
         The plan.
     """
-    names = tuple(packing.name(config) for config in configs)
+    names = tuple(description.name for description in descriptions)
     first: dict[str, int] = {}
     for position, name in enumerate(names):
         first.setdefault(name, position)
     keyed = sorted(
-        ((_group(configs[i], packing), packing.cost(configs[i]), names[i], i) for i in first.values()),
+        ((_group(configs[i], descriptions[i]), descriptions[i].cost, names[i], i) for i in first.values()),
         key=lambda entry: entry[:3],
     )
     packs: list[tuple[int, ...]] = []
     for _, members in groupby(keyed, key=lambda entry: entry[0]):
         ordered = [entry[3] for entry in members]
-        most = max_pack or max(1, min(MOST, MEMORY // max(1, max(packing.size(configs[i]) for i in ordered))))
+        most = max_pack or max(1, min(MOST, MEMORY // max(1, max(descriptions[i].size for i in ordered))))
         packs += [tuple(ordered[at : at + most]) for at in range(0, len(ordered), most)]
     return Plan(names, tuple(packs))
 
 
-def _group(config: Config, packing: Packing) -> str:
-    packable = set(packing.packable(config))
+def _group(config: Config, description: Description) -> str:
+    packable = set(description.packable)
     fixed = {key: value for key, value in leaves(config) if key not in packable}
     return json.dumps(fixed, sort_keys=True, default=str)
 

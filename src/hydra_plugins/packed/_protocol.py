@@ -26,44 +26,55 @@ Config = dict[str, Any]
 
 
 @dataclass(frozen=True)
+class Description:
+    """What the launcher needs to know of one trial.
+
+    Args:
+        name: the trial's identity: two configs of one name are one trial.
+        packable: dotted keys that may differ between the trials of one pack.
+        cost: expected work; neighbours in a pack are alike in it.
+        size: bytes of memory that it needs in its pack.
+    """
+
+    name: str
+    packable: Collection[str]
+    cost: float = 1.0
+    size: int = 1
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What became of one trial, as the application's own records tell it.
 
     Args:
         value: what the trial returns, as its task function would; None for a failed one.
         error: why it failed; None if it did not.
+        final: False for a failed trial that is to run again.
     """
 
     value: Any = None
     error: str | None = None
+    final: bool = False
+
+    @property
+    def done(self) -> bool:
+        """Whether the trial is not to run."""
+        return self.error is None or self.final
 
 
 @runtime_checkable
 class Packing(Protocol):
     """How an application runs many trials at once."""
 
-    def check(self, config: Config) -> None:
-        """Raise an error with a readable message unless a config is allowed; called before anything runs."""
-        ...
+    def describe(self, config: Config) -> Description:
+        """Describe a trial, or raise an error with a readable message if its config is not allowed.
 
-    def name(self, config: Config) -> str:
-        """Return the trial's identity: two configs of one name are one trial."""
-        ...
-
-    def packable(self, config: Config) -> Collection[str]:
-        """Return the dotted keys that may differ between the trials of one pack."""
-        ...
-
-    def cost(self, config: Config) -> float:
-        """Return the expected work of a trial; neighbours in a pack are alike in it."""
-        ...
-
-    def size(self, config: Config) -> int:
-        """Return how many bytes of memory a trial needs in its pack."""
+        Called for every trial before any runs.
+        """
         ...
 
     def outcomes(self, configs: Sequence[Config]) -> Mapping[str, Outcome]:
-        """Return, by name, the outcomes of those trials that are done; the others are missing."""
+        """Return, by name, what is known of these trials; those that never ran are missing."""
         ...
 
     def run(self, configs: Sequence[Config]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -70,9 +69,6 @@ class PackedSweeper(Sweeper):
             lambda group: group_options(loader, group),
         )
         trials = list(expander.expand(arguments))
-        sweep_dir = Path(str(config.hydra.sweep.dir))
-        sweep_dir.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(config, sweep_dir / "multirun.yaml")
         size = self.max_batch_size or len(trials)
         batches = [
             self.launcher.launch_trials(trials[at : at + size], initial_job_idx=at)

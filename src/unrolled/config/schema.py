@@ -122,6 +122,8 @@ class RunConfig:
     threads: int | None = at_least(None, 1)
     max_pack: int = at_least(256, 1)
     checkpoint_seconds: float = positive(20.0)
+    on_error: str = one_of("continue", "continue", "stop")
+    retry_failed: bool = anything(True, "true or false")
 
 
 @dataclass

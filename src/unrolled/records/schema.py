@@ -18,6 +18,8 @@ COLUMNS: dict[str, pa.DataType] = {
     "theory": _text,
     "scale": _text,
     "task": _text,
+    "task_version": _int,
+    "data_checksum": _text,
     "status": _text,
     "error": _text,
     "seed": _int,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +16,10 @@ from unrolled.records.schema import REQUIRED, SCHEMA_VERSION, to_table
 
 class StoreError(RuntimeError):
     """The store cannot be read or written; the message says where and what to do."""
+
+
+ORDER = ("trial", "status", "started_at")
+"""Columns that decide which row of a trial counts."""
 
 
 class UnreadableRecordWarning(UserWarning):
@@ -35,9 +39,14 @@ class RecordStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
+        self._seen: dict[tuple[object, ...], pd.DataFrame | None] = {}
 
-    def load(self) -> pd.DataFrame:
+    def load(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Return all records, one row a trial, in a fixed order.
+
+        Args:
+            columns: only these, where a file has them, and those that decide which row counts; None for all. Files
+                that have not changed are then not read again, so that a running sweep may ask often.
 
         Returns:
             Table sorted by trial hash; empty (with the required columns) when there is no record.
@@ -45,10 +54,11 @@ class RecordStore:
         Raises:
             StoreError: a file was written by a newer version of this package.
         """
-        frames = [frame for path in self._files() if (frame := self.read(path)) is not None]
+        names = None if columns is None else tuple(dict.fromkeys([*ORDER, *columns]))
+        frames = [frame for path in self._files() if (frame := self._unchanged(path, names)) is not None]
         frames = [frame for frame in frames if not frame.empty]
         if not frames:
-            return pd.DataFrame(columns=list(REQUIRED))
+            return pd.DataFrame(columns=list(dict.fromkeys([*REQUIRED, *(names or ())])))
         # Columns that are empty in one pack and full in another: concatenation must not guess their type.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
@@ -107,19 +117,38 @@ class RecordStore:
                 changed += len(rows)
         return changed
 
+    def _unchanged(self, path: Path, columns: tuple[str, ...] | None) -> pd.DataFrame | None:
+        """Return the rows of a file as it is now, from memory where few columns of it were read before."""
+        if columns is None:
+            return self.read(path)
+        try:
+            state = path.stat()
+        except FileNotFoundError:
+            return None
+        key = (path, state.st_mtime_ns, state.st_size, state.st_ino, columns)
+        if key not in self._seen:
+            self._seen[key] = self.read(path, columns)
+        return self._seen[key]
+
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob("*.parquet")) if self.folder.is_dir() else []
 
-    def read(self, path: Path) -> pd.DataFrame | None:
+    def read(self, path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame | None:
         """Return the rows of one file, or None if it is gone or had to be set aside.
+
+        Args:
+            path: a record file.
+            columns: only these, as far as the file has them; None for all.
 
         Raises:
             StoreError: it was written by a newer version of this package, or this user may not read it.
         """
         try:
-            table = pq.ParquetFile(path).read()
-            version = int((table.schema.metadata or {}).get(b"unrolled_schema", b"0"))
-            missing = [name for name in REQUIRED if name not in table.column_names]
+            with pq.ParquetFile(path) as file:
+                schema = file.schema_arrow
+                table = file.read(columns and [name for name in columns if name in schema.names])
+            version = int((schema.metadata or {}).get(b"unrolled_schema", b"0"))
+            missing = [name for name in REQUIRED if name not in schema.names]
         except FileNotFoundError:
             return None  # another process replaced or set it aside between listing and reading
         except PermissionError as error:
@@ -136,7 +165,8 @@ class RecordStore:
             self._set_aside(path, f"not a record file (missing: {', '.join(missing) or 'schema version'})")
             return None
         frame = table.to_pandas()
-        frame["experiments"] = table["experiments"].to_pylist()  # lists, as membership is asked often
+        if "experiments" in frame:
+            frame["experiments"] = table["experiments"].to_pylist()  # lists, as membership is asked often
         return frame
 
     def _set_aside(self, path: Path, reason: str) -> None:

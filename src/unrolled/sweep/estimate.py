@@ -43,6 +43,19 @@ def seconds_for(packs: Sequence[Pack], records: pd.DataFrame, context: RunContex
     )
 
 
+def measured_seconds(packs: Sequence[Pack], records: pd.DataFrame) -> float:
+    """Estimate the wall time of packs from what their tasks took before, without running anything.
+
+    Args:
+        packs: what is missing, each of one task.
+        records: what was run before.
+
+    Returns:
+        Seconds; NaN where a task has no record yet.
+    """
+    return sum(pack.cost * (_measured(pack.trials[0].task.name, records) or math.nan) for pack in packs)
+
+
 def _measured(task: str, records: pd.DataFrame) -> float | None:
     """Seconds a unit of cost in the records of this task, or None."""
     if records.empty:

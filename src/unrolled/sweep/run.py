@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
 
+from unrolled.records.leases import Lease, Leases
 from unrolled.records.provenance import provenance
 from unrolled.records.store import RecordStore
 from unrolled.sweep.estimate import seconds_for
 from unrolled.sweep.tasks import RunContext
 from unrolled.sweep.trial import Pack, Trial, packs_of
 from unrolled.training.fit import discard_checkpoint
+
+POLL_SECONDS = 1.0
+"""Time between two looks at trials that another process is running."""
+
+STATE = ("trial", "status", "error", "experiments", "started_at")
+"""Columns that say what became of a trial."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +37,8 @@ class RunSettings:
         scale: the scale's name, for the records.
         backend, device, threads, checkpoint_seconds: see :class:`unrolled.sweep.tasks.RunContext`.
         max_pack: most trials of a pack.
+        on_error: ``continue`` runs the other packs after one has failed; ``stop`` starts no further one.
+        retry_failed: whether trials that failed earlier run again.
     """
 
     folder: Path
@@ -37,11 +48,18 @@ class RunSettings:
     threads: int | None = None
     max_pack: int = 256
     checkpoint_seconds: float = 20.0
+    on_error: str = "continue"
+    retry_failed: bool = True
 
     @property
     def store(self) -> RecordStore:
         """The records of this scale."""
         return RecordStore(self.folder / "records")
+
+    @property
+    def leases(self) -> Leases:
+        """Who runs which trial of this scale right now."""
+        return Leases(self.folder / "leases")
 
 
 @dataclass
@@ -53,6 +71,9 @@ class Summary:
         present: those that the store already held.
         counts: trials run now, by status.
         failures: ``(pack, error)`` of packs that raised.
+        elsewhere: trials that another process ran meanwhile.
+        not_started: trials left out because a pack failed and ``on_error`` is ``stop``.
+        left_failed: trials that failed earlier and were not tried again, as ``retry_failed`` is off.
         seconds: wall time.
     """
 
@@ -60,7 +81,55 @@ class Summary:
     present: int
     counts: dict[str, int] = field(default_factory=dict)
     failures: list[tuple[str, str]] = field(default_factory=list)
+    elsewhere: int = 0
+    not_started: int = 0
+    left_failed: int = 0
     seconds: float = 0.0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every trial asked for has a result."""
+        return not (self.failures or self.not_started or self.left_failed)
+
+
+@dataclass(frozen=True)
+class Todo:
+    """What of a sweep will run.
+
+    Args:
+        packs: the missing trials, in packs.
+        present: trials that the store holds with a result.
+        failed: trials that failed earlier, with the time when: they are tried again, if asked for.
+        left_failed: how many of them will not be.
+    """
+
+    packs: list[Pack]
+    present: int
+    failed: dict[str, str]
+    left_failed: int
+
+
+def plan_sweep(trials: list[Trial], settings: RunSettings) -> Todo:
+    """Return what of a sweep will run, by what the store holds now.
+
+    Args:
+        trials: the whole sweep, distinct.
+        settings: how and where.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    records = settings.store.load(STATE)
+    asked = records[records["trial"].isin([trial.name for trial in trials])]
+    rows = asked[asked["status"] == "failed"]
+    failed = dict(zip(rows["trial"], rows["started_at"], strict=True))
+    done = set(asked["trial"]) - (set(failed) if settings.retry_failed else set())
+    packs = []
+    for pack in packs_of(trials, settings.max_pack):
+        left = tuple(trial for trial in pack.trials if trial.name not in done)
+        if left:
+            packs.append(Pack(left))
+    return Todo(packs, len(asked) - len(failed), failed, 0 if settings.retry_failed else len(failed))
 
 
 def run_sweep(
@@ -73,7 +142,8 @@ def run_sweep(
     """Run what is missing.
 
     Every pack's records are on disk before the next pack starts. A pack that raises leaves failed rows, and the
-    others run. An interrupt keeps all records and the running pack's checkpoint.
+    others run. An interrupt keeps all records and the running pack's checkpoint. Trials that another process is
+    running over the same store are left to it, and run here only if it ends without their records.
 
     Args:
         trials: the whole sweep, distinct.
@@ -88,27 +158,110 @@ def run_sweep(
         StoreError: the store cannot be read or written.
         KeyboardInterrupt: after the running pack's checkpoint is written.
     """
-    began, store = time.monotonic(), settings.store
-    records = store.load()
-    done = set(records.loc[records["status"] != "failed", "trial"])
-    missing = [trial for trial in trials if trial.name not in done]
-    _share_rows(store, records, trials)
-    summary = Summary(len(trials), len(trials) - len(missing))
-    packs = _missing_packs(trials, {trial.name for trial in missing}, settings.max_pack)
+    began = time.monotonic()
+    _share_rows(settings, trials)
+    todo = plan_sweep(trials, settings)
+    summary = Summary(len(trials), todo.present, left_failed=todo.left_failed)
     if say is not None:
-        context = RunContext(settings.backend, settings.device, settings.threads)
-        say(_opening(summary, packs, seconds_for(packs, records, context)))
-    total = sum(pack.cost for pack in packs)
-    # The bar is for people at a terminal; logs and tests get the opening and closing lines.
-    with tqdm(total=1.0, disable=None, unit="", bar_format="{l_bar}{bar}| {elapsed} < {remaining}") as bar:
-        for pack in packs:
-            rows = _run_pack(pack, settings, summary, _updater(bar, pack.cost / total))
-            written = store.read(store.write(rows))
-            discard_checkpoint(_checkpoint(pack, settings))
-            if written is not None:
-                on_pack(written)
+        say(opening(todo, summary.asked, settings))
+    _Run(settings, summary, todo, on_pack, say or (lambda line: None)).go()
+    if summary.elsewhere:
+        _share_rows(settings, trials)
     summary.seconds = time.monotonic() - began
     return summary
+
+
+def opening(todo: Todo, asked: int, settings: RunSettings) -> str:
+    """Return a sweep's opening line: trials, those already there, and how long the others will take."""
+    missing = sum(len(pack.trials) for pack in todo.packs)
+    text = f"{asked} trials: {todo.present} already there, {missing} to run"
+    if todo.left_failed:
+        text += f", {todo.left_failed} failed earlier and left so"
+    if not todo.packs:
+        return text
+    context = RunContext(settings.backend, settings.device, settings.threads)
+    seconds = seconds_for(todo.packs, settings.store.load(), context)
+    text += f" in {len(todo.packs)} pack{'s' * (len(todo.packs) > 1)}"
+    return text if math.isnan(seconds) else f"{text}, about {duration(seconds)}"
+
+
+class _Run:
+    """The loop over packs."""
+
+    def __init__(
+        self,
+        settings: RunSettings,
+        summary: Summary,
+        todo: Todo,
+        on_pack: Callable[[pd.DataFrame], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self.settings, self.summary, self.on_pack, self.say = settings, summary, on_pack, say
+        self.queue, self.total = deque(todo.packs), sum(pack.cost for pack in todo.packs)
+        self.failed_before = todo.failed
+        self.store, self.leases = settings.store, settings.leases
+
+    def go(self) -> None:
+        """Run all packs; those whose trials another process is running come last."""
+        waited = 0
+        # The bar is for people at a terminal; logs and tests get the opening and closing lines.
+        with tqdm(total=1.0, disable=None, unit="", bar_format="{l_bar}{bar}| {elapsed} < {remaining}") as bar:
+            while self.queue and not self._stopped():
+                pack = self.queue.popleft()
+                own, others, lease = self._claim(pack)
+                if others is not None:
+                    self.queue.append(others)
+                bar.update(self._share(pack) - sum(self._share(part) for part in (own, others) if part))
+                if own is not None and lease is not None:
+                    waited = 0
+                    try:
+                        self._run(own, _updater(bar, self._share(own)))
+                    finally:
+                        lease.release()
+                elif self.queue:
+                    waited = self._wait(waited)
+        self.summary.not_started = sum(len(pack.trials) for pack in self.queue)
+
+    def _stopped(self) -> bool:
+        return bool(self.summary.failures) and self.settings.on_error == "stop"
+
+    def _share(self, pack: Pack) -> float:
+        return pack.cost / self.total
+
+    def _wait(self, waited: int) -> int:
+        """Sleep once every pack that is left has been found in other hands."""
+        if waited == len(self.queue):
+            self.say(f"waiting for {sum(len(p.trials) for p in self.queue)} trials that another process is running")
+        if waited >= len(self.queue):
+            time.sleep(POLL_SECONDS)
+        return waited + 1
+
+    def _claim(self, pack: Pack) -> tuple[Pack | None, Pack | None, Lease | None]:
+        """Split a pack into what is to run here, under a lease, and what another process is running."""
+        with self.leases.guard():
+            records = self.store.load(STATE)
+            rows = {row.trial: row for row in records.itertuples()}
+            settled = {t.name for t in pack.trials if t.name in rows and self._is_settled(rows[t.name])}
+            taken = self.leases.taken()
+            left = [trial for trial in pack.trials if trial.name not in settled]
+            own = tuple(trial for trial in left if trial.name not in taken)
+            others = tuple(trial for trial in left if trial.name in taken)
+            lease = self.leases.take([trial.name for trial in own]) if own else None
+        self.summary.elsewhere += len(settled)
+        failed = {str(rows[name].error) for name in settled if rows[name].status == "failed"}
+        self.summary.failures += [(pack.name, f"{error} (in another process)") for error in sorted(failed)]
+        return Pack(own) if own else None, Pack(others) if others else None, lease
+
+    def _is_settled(self, row: Any) -> bool:
+        """Whether another process has dealt with a trial since this sweep began: with a result, or in vain."""
+        return row.status != "failed" or self.failed_before.get(row.trial) != row.started_at
+
+    def _run(self, pack: Pack, on_progress: Callable[[float], None]) -> None:
+        rows = _results(pack, self.settings, self.summary, on_progress)
+        written = self.store.read(self.store.write(rows))
+        discard_checkpoint(_checkpoint(pack, self.settings))
+        if written is not None:
+            self.on_pack(written)
 
 
 def _updater(bar: tqdm, share: float) -> Callable[[float], None]:
@@ -120,36 +273,25 @@ def _updater(bar: tqdm, share: float) -> Callable[[float], None]:
     return update
 
 
-def _missing_packs(trials: list[Trial], missing: set[str], max_pack: int) -> list[Pack]:
-    packs = []
-    for pack in packs_of(trials, max_pack):
-        left = tuple(trial for trial in pack.trials if trial.name in missing)
-        if left:
-            packs.append(Pack(left))
-    return packs
-
-
-def _share_rows(store: RecordStore, records: pd.DataFrame, trials: list[Trial]) -> None:
+def _share_rows(settings: RunSettings, trials: list[Trial]) -> None:
     """Let rows that are already there serve the experiments that now ask for them."""
-    if records.empty:
+    store = settings.store
+    if not _unshared(store, trials):
         return
+    with settings.leases.guard():  # nobody else rewrites a file meanwhile
+        for experiment, names in _unshared(store, trials).items():
+            store.add_experiment(names, experiment)
+
+
+def _unshared(store: RecordStore, trials: list[Trial]) -> dict[str, list[str]]:
+    records = store.load(STATE)
     known = dict(zip(records["trial"], records["experiments"], strict=True))
     wanted: dict[str, list[str]] = {}
     for trial in trials:
         for experiment in trial.experiments:
             if trial.name in known and experiment not in known[trial.name]:
                 wanted.setdefault(experiment, []).append(trial.name)
-    for experiment, names in wanted.items():
-        store.add_experiment(names, experiment)
-
-
-def _opening(summary: Summary, packs: list[Pack], seconds: float) -> str:
-    missing = summary.asked - summary.present
-    text = f"{summary.asked} trials: {summary.present} already there, {missing} to run"
-    if not packs:
-        return text
-    text += f" in {len(packs)} pack{'s' * (len(packs) > 1)}"
-    return text if math.isnan(seconds) else f"{text}, about {duration(seconds)}"
+    return wanted
 
 
 def duration(seconds: float) -> str:
@@ -163,9 +305,7 @@ def _checkpoint(pack: Pack, settings: RunSettings) -> Path:
     return settings.folder / "checkpoints" / f"{pack.name}.pt"
 
 
-def _run_pack(
-    pack: Pack, settings: RunSettings, summary: Summary, on_progress: Callable[[float], None]
-) -> pd.DataFrame:
+def _results(pack: Pack, settings: RunSettings, summary: Summary, on_progress: Callable[[float], None]) -> pd.DataFrame:
     task, common = pack.trials[0].task, provenance(settings.device)
     context = RunContext(
         backend=settings.backend,
@@ -192,7 +332,8 @@ def _run_pack(
 
 def _row(trial: Trial) -> dict[str, object]:
     config = {name: value for name, value in trial.config.items() if name.partition(".")[0] in _RECORDED}
-    return {"trial": trial.name, "experiments": list(trial.experiments), **config}
+    identity = {"trial": trial.name, "task_version": trial.task.version, "data_checksum": trial.checksum}
+    return identity | {"experiments": list(trial.experiments), **config}
 
 
 _RECORDED = ("task", "theory", "seed", "data", "network", "solver", "optim")

@@ -22,11 +22,13 @@ class Trial:
         name: hash of what is scientific in the config, the data's checksum and the task's version.
         config: the resolved flat config.
         experiments: names of the experiments it serves.
+        checksum: the data's.
     """
 
     name: str
     config: Flat
     experiments: tuple[str, ...]
+    checksum: str = ""
 
     @property
     def task(self) -> Task:
@@ -74,7 +76,7 @@ def trial_of(config: Flat) -> Trial:
     science = {name: resolved[name] for name in task.identity}
     text = json.dumps([task.name, task.version, checksum, science], sort_keys=True, allow_nan=False)
     experiments = (config["experiment"],) if config["experiment"] else ()
-    return Trial(_hash(text), resolved, experiments)
+    return Trial(_hash(text), resolved, experiments, checksum)
 
 
 def trials_of(configs: Iterable[Flat]) -> list[Trial]:

@@ -13,18 +13,16 @@ APP = """
 import json, os, signal, sys, time
 from pathlib import Path
 import hydra
-from hydra_plugins.packed import Outcome, packed
+from hydra_plugins.packed import Description, Outcome, packed
 
 STORE = Path(__file__).parent / "store"
 
 class Squares:
-    def check(self, config):
+    def describe(self, config):
         if config["x"] < 0:
             raise ValueError(f"x: given {config['x']}, allowed: >= 0")
-    def name(self, config): return f"{config['kind']}-{config['x']}-{config['seed']}"
-    def packable(self, config): return {"x", "seed"}
-    def cost(self, config): return config["x"]
-    def size(self, config): return 1
+        return Description(f"{config['kind']}-{config['x']}-{config['seed']}", {"x", "seed"}, cost=config["x"])
+    def name(self, config): return self.describe(config).name
     def outcomes(self, configs):
         return {f.stem: Outcome(json.loads(f.read_text())) for f in STORE.glob("*.json")}
     def run(self, configs):

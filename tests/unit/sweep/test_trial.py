@@ -53,6 +53,8 @@ FREE = {
     "run.threads": 7,
     "run.max_pack": 7,
     "run.checkpoint_seconds": 7.0,
+    "run.on_error": "stop",
+    "run.retry_failed": False,
 }
 """Keys that only say how, where or what for."""
 
