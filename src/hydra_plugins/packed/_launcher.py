@@ -6,7 +6,8 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -201,7 +202,8 @@ class PackedLauncher(Launcher):
         configs = [trial.config for trial in trials]
         whole = plan(configs, self._described(trials), self.max_pack)
         if not self.dry_run:
-            self._write_folders(trials, whole)
+            with _told_if_full(self.config):
+                self._write_folders(trials, whole)
         errors: dict[str, str] = {}
         outcomes = dict(packing.outcomes(configs))
         number = initial_job_idx
@@ -273,9 +275,10 @@ class PackedLauncher(Launcher):
         assert self.packing is not None
         token = pack_name([whole.names[i] for pack in packs for i in pack])
         folder = Path(str(self.config.hydra.sweep.dir)).absolute() / "packs" / f"{token}-{os.getpid()}-{number}"
-        folder.mkdir(parents=True, exist_ok=True)
-        for offset, pack in enumerate(packs):
-            (folder / f"{number + offset}.json").write_text(json.dumps([trials[i].config for i in pack]))
+        with _told_if_full(self.config):
+            folder.mkdir(parents=True, exist_ok=True)
+            for offset, pack in enumerate(packs):
+                (folder / f"{number + offset}.json").write_text(json.dumps([trials[i].config for i in pack]))
         task = PackTask(self.packing, folder, self.on_error == "stop")
         jobs = [list(trials[pack[0]].overrides) for pack in packs]
         try:
@@ -301,6 +304,16 @@ class PackedLauncher(Launcher):
         return Plugins.instance().instantiate_launcher(
             hydra_context=self.hydra_context, task_function=task, config=config
         )
+
+
+@contextmanager
+def _told_if_full(config: DictConfig) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise HydraException(
+            f"hydra.sweep.dir: cannot write {config.hydra.sweep.dir}: {error}; free space, or choose another folder"
+        ) from error
 
 
 def _error_of(returned: JobReturn) -> str | None:

@@ -52,16 +52,16 @@ class Ledger:
 
     def __init__(self, trials: Sequence[Trial], settings: RunSettings) -> None:
         self.settings = settings
+        self._held = settings.leases.taken()  # before the records: a lease that has ended by now has left its rows
         self.records = settings.store.load()
         self._rows = {str(row["trial"]): row for row in self.records.to_dict("records")}
-        self._held = settings.leases.taken()
         asked = {trial.name for trial in trials}
         self._outdated = {_recipe(row): row for name, row in self._rows.items() if name not in asked}
         self.entries = [self._entry(trial) for trial in trials]
 
     def _entry(self, trial: Trial) -> Entry:
         row = self._rows.get(trial.name)
-        if trial.name in self._held:
+        if trial.name in self._held and (row is None or row["status"] == "failed"):
             return Entry(trial, "running", False, f"will not run here: {self._held[trial.name]} has it")
         if row is None:
             old = self._outdated.get(_recipe(trial.config))

@@ -239,10 +239,10 @@ class _Run:
     def _claim(self, pack: Pack) -> tuple[Pack | None, Pack | None, Lease | None]:
         """Split a pack into what is to run here, under a lease, and what another process is running."""
         with self.leases.guard():
+            taken = self.leases.taken()  # before the records: a lease that has ended by now has left its rows
             records = self.store.load(STATE)
             rows = {row.trial: row for row in records.itertuples()}
             settled = {t.name for t in pack.trials if t.name in rows and self._is_settled(rows[t.name])}
-            taken = self.leases.taken()
             left = [trial for trial in pack.trials if trial.name not in settled]
             own = tuple(trial for trial in left if trial.name not in taken)
             others = tuple(trial for trial in left if trial.name in taken)
