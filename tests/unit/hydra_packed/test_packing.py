@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 APP = """
 import json, os, signal, sys, time
@@ -24,7 +25,8 @@ class Squares:
         return Description(f"{config['kind']}-{config['x']}-{config['seed']}", {"x", "seed"}, cost=config["x"])
     def name(self, config): return self.describe(config).name
     def outcomes(self, configs):
-        return {f.stem: Outcome(json.loads(f.read_text())) for f in STORE.glob("*.json")}
+        failed = {f.stem: Outcome(error=f.read_text(), final=True) for f in STORE.glob("*.failed")}
+        return failed | {f.stem: Outcome(json.loads(f.read_text())) for f in STORE.glob("*.json")}
     def run(self, configs):
         STORE.mkdir(exist_ok=True)
         mark = STORE / f"{time.time_ns()}-{os.getpid()}.pack"
@@ -150,3 +152,46 @@ def test_a_killed_worker_costs_only_the_packs_in_flight(app: Path) -> None:
     assert results(app) == {f"deadly-{x}-0": x**2 for x in (1, 2, 3, 4)}
     assert packs(app)[1:] == [["deadly-2-0", "deadly-3-0", "deadly-4-0"]]
     assert "lost a worker" in done.stdout + done.stderr
+
+
+def test_a_dry_run_tells_and_writes_nothing(app: Path) -> None:
+    done = sweep(app, "x=range(6)", "kind=good,fine", "hydra.launcher.dry_run=true", "hydra.launcher.max_pack=4")
+    assert done.returncode == 0, done.stderr
+    told = "12 trials: 0 already there, 12 to run in 4 packs over basic; nothing runs, as hydra.launcher.dry_run is on"
+    assert told in done.stdout + done.stderr
+    assert sorted(path.name for path in app.iterdir()) == ["app.py", "conf"]
+
+
+def test_a_dry_run_needs_the_protocol(app: Path) -> None:
+    (app / "app.py").write_text(APP.replace("@packed(Squares())\n", ""))
+    done = sweep(app, "x=1,2", "hydra/sweeper=basic", "hydra.launcher.dry_run=true")
+    assert done.returncode != 0
+    assert "hydra.launcher.dry_run: given true, allowed for applications that are packed" in done.stderr
+
+
+def test_a_trial_has_a_folder_only_when_asked_for(app: Path) -> None:
+    assert sweep(app, "x=1,2").returncode == 0
+    assert not list((app / "sweep").glob("good-*"))
+    assert (app / "sweep" / "multirun.yaml").exists()
+    assert sweep(app, "x=1,2", "hydra.launcher.trial_folders=true").returncode == 0
+    folders = sorted(path.name for path in (app / "sweep").glob("good-*"))
+    assert folders == ["good-1-0", "good-2-0"]
+    assert yaml.safe_load((app / "sweep" / "good-2-0" / ".hydra" / "config.yaml").read_text())["x"] == 2
+    assert yaml.safe_load((app / "sweep" / "good-2-0" / ".hydra" / "overrides.yaml").read_text()) == ["x=2"]
+
+
+def test_a_failure_that_is_final_is_reported_and_not_repeated(app: Path) -> None:
+    (app / "store").mkdir()
+    (app / "store" / "good-1-0.failed").write_text("it broke yesterday")
+    done = sweep(app, "x=1,2")
+    assert done.returncode != 0
+    assert "1 of 2 trials failed: it broke yesterday" in done.stderr
+    assert packs(app) == [["good-2-0"]]
+
+
+def test_a_folder_that_cannot_be_written_is_told(app: Path) -> None:
+    (app / "sweep").write_text("a file")
+    done = sweep(app, "x=1,2")
+    assert done.returncode != 0
+    assert "hydra.sweep.dir: cannot write" in done.stderr
+    assert not (app / "store").exists()
