@@ -8,18 +8,22 @@ import re
 import shlex
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
-COMMANDS = [
-    line.split("   #")[0].strip()
-    for block in re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
-    for line in block.splitlines()
-    if line.strip()
-]
+
+
+def commands_in(text: str) -> list[str]:
+    """The lines of a page's shell blocks, without comments."""
+    blocks = re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL)
+    return [line.split("   #")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
+
+
+COMMANDS = commands_in(README)
 SECONDS = 120
 """Most that one command may take on a busy machine."""
 
@@ -61,11 +65,46 @@ def test_every_command_runs_in_order(checkout: Path) -> None:
     environment.setdefault("UNROLLED_CACHE", str(Path.home() / ".cache" / "unrolled"))
     # Targets without a scale would train for minutes: they are checked as dry runs.
     for command in COMMANDS:
-        done = subprocess.run(
-            as_run(command), cwd=checkout, env=environment, capture_output=True, text=True, timeout=SECONDS,
-            stdin=subprocess.DEVNULL, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        run(as_run(command), checkout, environment)
+
+
+def run(words: list[str], folder: Path, environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        words, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS,
+        stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+
+
+PAGES = [
+    "sweeps.md",
+    "slurm.md",
+    pytest.param("ray.md", marks=pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed: make ray")),
+]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_commands_of_the_pages_on_sweeps_plan_what_they_say(page: str, tmp_path: Path) -> None:
+    """The paper's grid takes hours, and a cluster: everything up to the first job is run."""
+    commands = commands_in((ROOT / "docs" / page).read_text())
+    assert commands
+    for name in (
+        "Makefile",
+        "configs",
+        "scripts",
+        "src",
+        "pyproject.toml",
+        "requirements.lock",
+        "requirements-ray.lock",
+    ):
+        (tmp_path / name).symlink_to(ROOT / name)
+    for command in commands:
+        words = as_run(command)
+        words += {"train.py": ["hydra.launcher.dry_run=true"], "reproduce.py": ["--dry-run"]}.get(
+            Path(words[1]).name, []
+        )
+        run(words, tmp_path, dict(os.environ))
+    assert not (tmp_path / "results").exists()
 
 
 def test_links_and_pictures_exist() -> None:

@@ -20,6 +20,7 @@ from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from hydra_plugins.packed._expansion import Expanded
 from hydra_plugins.packed._planning import Plan, pack_name, plan
@@ -28,7 +29,9 @@ from hydra_plugins.packed._protocol import ATTRIBUTE, Description, Outcome, Pack
 log = logging.getLogger(__name__)
 
 GROUP = "hydra/launcher"
-STOP = "stop"
+STOP, STARTED = "stop", "started"
+"""Files that packs of one submission leave: one of them failed, one of them began."""
+
 EXTRAS = {
     "joblib": "hydra-joblib-launcher",
     "ray": "hydra-ray-launcher",
@@ -122,6 +125,7 @@ class PackTask:
 
     def __call__(self, config: DictConfig) -> str | None:
         """Run the pack; return the error of a failed one, as not every launcher brings exceptions back whole."""
+        (self.folder / STARTED).touch()
         if (self.folder / STOP).exists():
             return "not started: an earlier pack failed and hydra.launcher.on_error is stop"
         number = HydraConfig.get().job.num
@@ -166,6 +170,7 @@ class PackedLauncher(Launcher):
             raise HydraException(f"hydra.launcher.max_pack: given {self.max_pack}, allowed: an integer >= 1 or null")
         if self.attempts < 1:
             raise HydraException(f"hydra.launcher.attempts: given {self.attempts}, allowed: an integer >= 1")
+        self._wrapped_config()
 
     @property
     def packing(self) -> Packing | None:
@@ -284,6 +289,10 @@ class PackedLauncher(Launcher):
         try:
             returns = self._wrapped(task).launch(jobs, number)
         except Exception as error:  # a lost worker: each launcher has its own name for it
+            if not (folder / STARTED).exists():
+                raise HydraException(
+                    f"{self.over} could not start any pack: {type(error).__name__}: {error}"
+                ) from error
             log.warning(f"{self.over} lost a worker: {type(error).__name__}: {str(error).splitlines()[0]}")
             return {}
         shutil.rmtree(folder, ignore_errors=True)
@@ -295,15 +304,26 @@ class PackedLauncher(Launcher):
         }
 
     def _wrapped(self, task: TaskFunction) -> Launcher:
-        assert self.config is not None
         assert self.hydra_context is not None
+        return Plugins.instance().instantiate_launcher(
+            hydra_context=self.hydra_context, task_function=task, config=self._wrapped_config()
+        )
+
+    def _wrapped_config(self) -> DictConfig:
+        """Return Hydra's config with the wrapped launcher's node in place of this one's."""
+        assert self.config is not None
         config = self.config.copy()
         node = ConfigStore.instance().load(f"{GROUP}/{self.over}.yaml").node
-        with open_dict(config):
-            config.hydra.launcher = OmegaConf.merge(node, self.settings)
-        return Plugins.instance().instantiate_launcher(
-            hydra_context=self.hydra_context, task_function=task, config=config
-        )
+        try:
+            with open_dict(config):
+                config.hydra.launcher = OmegaConf.merge(node, self.settings)
+        except OmegaConfBaseException as error:
+            reason = str(error).splitlines()[0]
+            allowed = ", ".join(str(key) for key in node if key != "_target_")
+            raise HydraException(
+                f"hydra.launcher.settings: {reason}; the settings of {self.over} are {allowed or 'none'}"
+            ) from error
+        return config
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -113,6 +114,7 @@ def test_an_unknown_launcher_is_told_before_expansion(app: Path) -> None:
         ("hydra.launcher.max_pack=0", "hydra.launcher.max_pack: given 0, allowed: an integer >= 1 or null"),
         ("hydra.launcher.on_error=maybe", "hydra.launcher.on_error: given 'maybe', allowed: continue, stop"),
         ("hydra.launcher.attempts=0", "hydra.launcher.attempts: given 0, allowed: an integer >= 1"),
+        ("+hydra.launcher.settings.foo=1", "hydra.launcher.settings: Key 'foo' "),
         ("x=range(3,3)", "x: given range(3,3), which is empty"),
     ],
 )
@@ -195,3 +197,27 @@ def test_a_folder_that_cannot_be_written_is_told(app: Path) -> None:
     assert done.returncode != 0
     assert "hydra.sweep.dir: cannot write" in done.stderr
     assert not (app / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["+hydra.launcher.settings.n_jobs=many"], "hydra.launcher.settings: Value 'many' of type 'str' could not"),
+        (["+hydra.launcher.settings.jobs=2"], "hydra.launcher.settings: Key 'jobs' not in"),
+    ],
+)
+def test_settings_of_the_wrapped_launcher_are_checked_before_anything_runs(
+    app: Path, settings: list[str], message: str
+) -> None:
+    done = sweep(app, "x=1,-2", "hydra.launcher.over=joblib", *settings)  # -2 is not reached
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "the settings of joblib are n_jobs, backend" in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("srun") is not None, reason="this machine has Slurm")
+def test_a_launcher_that_cannot_start_is_not_a_lost_worker(app: Path) -> None:
+    done = sweep(app, "x=1,2", "hydra.launcher.over=submitit_slurm")
+    assert done.returncode != 0
+    assert 'submitit_slurm could not start any pack: RuntimeError: Could not detect "srun"' in done.stderr
+    assert "attempt 2" not in done.stdout + done.stderr
