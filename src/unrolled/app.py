@@ -23,11 +23,15 @@ from unrolled.report import ReportError
 from unrolled.sweep import RunSettings, run_sweep, trials_of
 from unrolled.sweep.run import Summary
 from unrolled.tracking import TrackerError, TrackerSettings, log_pack
+from unrolled.training.fused import FusedUnavailableError
 from unrolled.training.native.build import NativeUnavailableError
 
 RESULTS = Path("results")
 
-EXPECTED = (ConfigError, DataError, StoreError, TrackerError, NativeUnavailableError, ParityError, ReportError)
+EXPECTED = (
+    ConfigError, DataError, StoreError, TrackerError, NativeUnavailableError, FusedUnavailableError, ParityError,
+    ReportError,
+)  # fmt: skip
 """Errors whose message is meant for the user: one line, no traceback."""
 
 

@@ -21,13 +21,24 @@ from unrolled.records.store import StoreError, load_records
 from unrolled.report import ReportError
 from unrolled.sweep.run import Summary
 from unrolled.tracking import TrackerError
+from unrolled.training.fused import FusedUnavailableError
 from unrolled.training.native.build import NativeUnavailableError
 
 Call = Callable[..., int]
 
 
 @pytest.mark.parametrize(
-    "kind", [ConfigError, DataError, StoreError, TrackerError, NativeUnavailableError, ParityError, ReportError]
+    "kind",
+    [
+        ConfigError,
+        DataError,
+        StoreError,
+        TrackerError,
+        NativeUnavailableError,
+        FusedUnavailableError,
+        ParityError,
+        ReportError,
+    ],
 )
 def test_expected_errors_are_one_line_and_status_2(
     kind: type[Exception], in_process: Call, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -1,11 +1,11 @@
-"""The backends against each other, and against one trial written with ``torch.nn`` and ``torch.optim``."""
+"""The fast backends against the eager one, and against one trial written with ``torch.nn`` and ``torch.optim``."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from tests.unit.training.factory import EVERYTHING, Job, Member, needs_native, varied
+from tests.unit.training.factory import EVERYTHING, FAST_BACKENDS, Job, Member, needs_native, varied
 
 from unrolled.bench.twin import SequentialTwin, train_twin
 from unrolled.data.quadratic import generate
@@ -48,45 +48,47 @@ def move(job, members, backend):
     return flat(job.train(members, backend)) - flat(job.start(members))
 
 
-def assert_same_gradients(job, members):
-    """The native kernel's gradient is that of autograd in double precision; job takes one step with lr = 1."""
-    found = move(job, members, "native")
+def assert_same_gradients(job, members, fast):
+    """A fast backend's gradient is that of autograd in double precision; job takes one step with lr = 1."""
+    found = move(job, members, fast)
     expected = move(replace(job, dtype=torch.float64), members, "eager")
     scale = expected.abs().amax(1, keepdim=True)
     worst = ((found - expected).abs() / (GRADIENT_TOLERANCE * scale + WEIGHT_ROUNDING)).max()
     assert worst < 1, f"{worst} tolerances"
 
 
-@needs_native
+fast_backends = pytest.mark.parametrize("fast", FAST_BACKENDS)
+
+
+@fast_backends
 @pytest.mark.parametrize(("solver", "width"), SOLVERS_AND_WIDTHS)
 @pytest.mark.parametrize("weight_decay", [0.0, 0.3])
-def test_gradients_of_a_full_batch(solver, width, weight_decay):
+def test_gradients_of_a_full_batch(solver, width, weight_decay, fast):
     members = [replace(m, weight_decay=weight_decay) for m in members_for(solver)]
     job = Job(solver, width, "sgd", epochs=1, n_train=13, batch=13)
-    assert_same_gradients(job, members)
-    moved = move(job, members, "native").abs().amax(1)
+    assert_same_gradients(job, members, fast)
+    moved = move(job, members, fast).abs().amax(1)
     assert (moved[2:] > 0.01).all()  # the deeper ones have something to compare
 
 
-@needs_native
+@fast_backends
+@pytest.mark.parametrize("solver", ["gd", "nag", "rnn"])
 @pytest.mark.parametrize(("dimension", "inputs"), [(3, 1), (4, 3), (8, 17)])
-def test_gradients_at_other_shapes_of_problems(dimension, inputs):
+def test_gradients_at_other_shapes_of_problems(dimension, inputs, solver, fast):
     problems = generate(20, seed=1, dimension=dimension, input_dimension=inputs)
-    for solver in ("nag", "rnn"):
-        job = Job(solver, 5, "sgd", epochs=1, n_train=7, batch=7, problems=problems)
-        assert_same_gradients(job, members_for(solver))
-        found, expected = (
-            job.backend(MIXED[1:], name).evaluate(job.start(MIXED[1:]).weights, torch.arange(20))
-            for name in ("native", "eager")
-        )
-        for one, other in zip(found, expected, strict=True):
-            torch.testing.assert_close(one, other, rtol=LOSS_TOLERANCE, atol=LAYER_ROUNDING)
+    job, members = Job(solver, 5, "sgd", epochs=1, n_train=7, batch=7, problems=problems), members_for(solver)
+    assert_same_gradients(job, members, fast)
+    found, expected = (
+        job.backend(members, name).evaluate(job.start(members).weights, torch.arange(20)) for name in (fast, "eager")
+    )
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=LOSS_TOLERANCE, atol=LAYER_ROUNDING)
 
 
-@needs_native
+@fast_backends
 @pytest.mark.parametrize(("solver", "width"), SOLVERS_AND_WIDTHS)
 @pytest.mark.parametrize("batch", [1, 5, 12])
-def test_an_epoch_of_small_batches_in_the_same_order(solver, width, batch):
+def test_an_epoch_of_small_batches_in_the_same_order(solver, width, batch, fast):
     # 12 rows in batches of 5, 5 and 2: the weights after an epoch hang on every batch's rows and their number.
     members = [replace(m, lr=1e-4 if solver == "rnn" else 1e-2) for m in members_for(solver, MIXED[1:6])]
     job = Job(solver, width, "sgd", epochs=1, batch=batch)
@@ -94,7 +96,7 @@ def test_an_epoch_of_small_batches_in_the_same_order(solver, width, batch):
     tolerance = UPDATE_TOLERANCE * expected.abs().amax(1, keepdim=True) + WEIGHT_ROUNDING
 
     def tolerances(settings):
-        moved = flat(job.backend(members, "native").advance(settings, job.start(members), 1)) - flat(job.start(members))
+        moved = flat(job.backend(members, fast).advance(settings, job.start(members), 1)) - flat(job.start(members))
         return ((moved - expected).abs() / tolerance).amax(1)
 
     settings = job.settings(members)
@@ -105,41 +107,41 @@ def test_an_epoch_of_small_batches_in_the_same_order(solver, width, batch):
         assert tolerances(other)[solver != "rnn" :].min() > 10
 
 
-@needs_native
+@fast_backends
 @pytest.mark.parametrize(("solver", "width"), SOLVERS_AND_WIDTHS)
-def test_evaluation(solver, width):
+def test_evaluation(solver, width, fast):
     members = members_for(solver)
     job = Job(solver, width, "sgd")
     weights = job.start(members).weights
-    found, expected = (job.backend(members, name).evaluate(weights, EVERYTHING) for name in ("native", "eager"))
+    found, expected = (job.backend(members, name).evaluate(weights, EVERYTHING) for name in (fast, "eager"))
     for name, one in found._asdict().items():
         torch.testing.assert_close(one, getattr(expected, name), rtol=LOSS_TOLERANCE, atol=LAYER_ROUNDING)
 
 
-@needs_native
+@fast_backends
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 @pytest.mark.parametrize(("solver", "width"), SOLVERS_AND_WIDTHS)
-def test_losses_along_training(solver, width, optimizer):
+def test_losses_along_training(solver, width, optimizer, fast):
     # SGD's smaller rate keeps it from overshooting, where rounding grows.
     members = [replace(m, lr=m.lr * (1 if optimizer == "adam" else 0.1)) for m in varied(9)]
     job = Job(solver, width, optimizer, epochs=FIRST_EPOCHS if solver == "rnn" else 40)
-    native, eager = (job.train(members, name) for name in ("native", "eager"))
+    found, eager = (job.train(members, name) for name in (fast, "eager"))
     # At its first epochs the RNN's error is already some tenfold.
     tolerance = 10 * LOSS_TOLERANCE if solver == "rnn" else LOSS_TOLERANCE
-    torch.testing.assert_close(native.curve, eager.curve, rtol=tolerance, atol=0)
-    assert torch.equal(native.best_epoch, eager.best_epoch)
+    torch.testing.assert_close(found.curve, eager.curve, rtol=tolerance, atol=0)
+    assert torch.equal(found.best_epoch, eager.best_epoch)
     learned = eager.curve[-1] / eager.curve[0] - 1
     assert (learned.abs().amax() > 100 * tolerance).all()
 
 
-@needs_native
-def test_divergence_is_seen_in_the_same_epoch():
+@fast_backends
+def test_divergence_is_seen_in_the_same_epoch(fast):
     members = [Member(seed=i, lr=lr) for i, lr in enumerate((1e5, 2e5, 1e-2))]
     job = Job("gd", 0, "sgd", epochs=20)
-    native, eager = (job.train(members, name) for name in ("native", "eager"))
-    assert native.diverged_epoch.tolist() == eager.diverged_epoch.tolist()
-    assert native.diverged_epoch.tolist()[2] == -1
-    assert min(native.diverged_epoch.tolist()[:2]) > 1
+    found, eager = (job.train(members, name) for name in (fast, "eager"))
+    assert found.diverged_epoch.tolist() == eager.diverged_epoch.tolist()
+    assert found.diverged_epoch.tolist()[2] == -1
+    assert min(found.diverged_epoch.tolist()[:2]) > 1
 
 
 @needs_native
@@ -158,17 +160,39 @@ def test_the_kernel_for_narrower_registers(solver, tmp_path, monkeypatch):
     try:
         backend = job.backend(members, "native")
         assert backend.name == "native-8"
-        assert_same_gradients(job, members)
+        assert_same_gradients(job, members, "native")
         for one, other in zip(backend.evaluate(job.start(members).weights, EVERYTHING), wide, strict=True):
             torch.testing.assert_close(one, other, rtol=LOSS_TOLERANCE, atol=LAYER_ROUNDING)
     finally:
         kernel.cache_clear()
 
 
-# ---- the sequential twin ----
-
+TRAINED = 1e-5
+"""Of weights of order 1 after 200 updates in float64: Adam divides gradients that are nearly rounding by themselves."""
 DOUBLE_ROUNDING = 1e-9
-"""Of losses and weights after some updates in float64, from rounding of 1e-16."""
+"""Of losses, weights and gradients after some updates in float64, from rounding of 1e-16."""
+
+
+@pytest.mark.parametrize(("solver", "width"), [(solver, width) for solver in ("gd", "nag") for width in (0, 16)])
+def test_fused_gradients_in_double_precision(solver, width):
+    job = Job(solver, width, "sgd", epochs=1, n_train=13, batch=13, dtype=torch.float64)
+    found, expected = (move(job, MIXED, name) for name in ("fused", "eager"))
+    torch.testing.assert_close(found, expected, rtol=DOUBLE_ROUNDING, atol=1e-12)
+    assert (expected[2:].abs().amax(1) > 0.01).all()
+
+
+@pytest.mark.parametrize(("solver", "width"), [(solver, width) for solver in ("gd", "nag") for width in (0, 16)])
+def test_fused_after_two_hundred_updates_in_double_precision(solver, width):
+    # Adam makes a full step of a gradient that is rounding: after at most one solver step the net has none, and the
+    # fused backend says so.
+    members = [replace(m, lr=1e-2) for m in MIXED if m.steps > 1]
+    job = Job(solver, width, epochs=67, dtype=torch.float64)
+    found, expected = (job.train(members, name) for name in ("fused", "eager"))
+    torch.testing.assert_close(flat(found), flat(expected), rtol=TRAINED, atol=TRAINED)
+    torch.testing.assert_close(found.curve, expected.curve, rtol=TRAINED, atol=0)
+
+
+# ---- the sequential twin ----
 
 
 def twin_of(job, members, weights, i):

@@ -35,7 +35,7 @@ def bench_trainer() -> dict[str, object]:
     Returns:
         ``trainer_speedup_per_core`` (hidden 16, k = 10, GD, against the twin), ``twin_us_per_trial_step``,
         ``trainer_us_per_trial_step``, ``trainer_us_per_trial_step_h32_k30_nag``, ``trainer_eager_us_per_trial_step``,
-        ``pack_peak_mb``, ``backend``, ``machine``.
+        ``trainer_fused_us_per_trial_step`` (a pack of 256), ``pack_peak_mb``, ``backend``, ``machine``.
     """
     torch.set_num_threads(1)
     problems = generate()
@@ -49,6 +49,7 @@ def bench_trainer() -> dict[str, object]:
         "trainer_us_per_trial_step": packed,
         "trainer_us_per_trial_step_h32_k30_nag": packed_deep,
         "trainer_eager_us_per_trial_step": _packed_us(main, "eager", 5, 25),
+        "trainer_fused_us_per_trial_step": _packed_us(_configs("gd", 16, 10, 256), "fused", 100, 600),
         "pack_peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "backend": backend,
         "machine": f"{device_name('cpu')}, {len(os.sched_getaffinity(0))} cores, {platform.platform()}, "
@@ -56,10 +57,10 @@ def bench_trainer() -> dict[str, object]:
     }
 
 
-def _configs(solver: str, width: int, steps: int) -> list[Flat]:
+def _configs(solver: str, width: int, steps: int, pack: int = PACK) -> list[Flat]:
     base = expand([f"solver={solver}", f"network.width={width}", f"solver.steps={steps}"])[0]
     resolved, _ = TASKS["fit"].resolve(base)
-    return [resolved | {"seed": seed, "data.rows_seed": seed} for seed in range(PACK)]
+    return [resolved | {"seed": seed, "data.rows_seed": seed} for seed in range(pack)]
 
 
 def _with_epochs(configs: list[Flat], epochs: int) -> list[Flat]:
@@ -72,7 +73,7 @@ def _packed_us(configs: list[Flat], backend: str, short: int = SHORT, long: int 
         began = time.perf_counter()
         TASKS["fit"].run(_with_epochs(configs, epochs), RunContext(backend=backend, threads=1))
         seconds.append(time.perf_counter() - began)
-    return (seconds[1] - seconds[0]) / (PACK * 2 * (long - short)) * 1e6
+    return (seconds[1] - seconds[0]) / (len(configs) * 2 * (long - short)) * 1e6
 
 
 def _twin_us(problems: QuadraticProblems, width: int, steps: int) -> float:

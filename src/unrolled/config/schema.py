@@ -117,7 +117,7 @@ class RunConfig:
     """How trials are run; nothing here changes what a trial is."""
 
     folder: str | None = anything(None, "a folder, or null for results/<scale>")
-    backend: str = one_of("auto", "auto", "native", "eager")
+    backend: str = one_of("auto", "auto", "native", "fused", "eager")
     device: str = anything("cpu", "a torch device")
     threads: int | None = at_least(None, 1)
     max_pack: int = at_least(256, 1)

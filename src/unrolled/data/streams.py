@@ -13,6 +13,10 @@ PURPOSES = {"problems": 0, "rows": 1, "weights": 2, "order": 3, "noise": 4, "pro
 """Numbers that enter the key; never renumber them, as results would change."""
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_HALF = np.uint64(32)
+
+TOGETHER = 8192
+"""Permutations that are drawn together: enough to hide the cost of a call, few enough for the cache."""
 
 
 def generator(seed: int, purpose: str) -> np.random.Generator:
@@ -62,22 +66,42 @@ def shuffled_rows(keys: NDArray[np.uint64], epochs: range, rows: int) -> NDArray
     Reference:
         Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators" (the hash).
     """
-    shape = (len(keys), len(epochs))
-    order = np.broadcast_to(np.arange(rows), (*shape, rows)).copy()
+    distinct, which = np.unique(keys, return_inverse=True)
     epoch = np.asarray(list(epochs), dtype=np.uint64)
-    replica, time = np.indices(shape)
     with np.errstate(over="ignore"):
-        for i in range(rows - 1, 0, -1):
-            counter = epoch * np.uint64(rows) + np.uint64(i + 1)
-            draw = _splitmix64(keys[:, None] + counter[None, :] * _GOLDEN) >> np.uint64(32)
-            j = ((draw * np.uint64(i + 1)) >> np.uint64(32)).astype(np.int64)
-            swapped = order[replica, time, j]
-            order[replica, time, j] = order[:, :, i]
-            order[:, :, i] = swapped
-    return order
+        starts = (distinct[:, None] + (epoch * np.uint64(rows))[None, :] * _GOLDEN).reshape(-1)
+        parts = [_permutations(starts[i : i + TOGETHER], rows) for i in range(0, len(starts), TOGETHER)]
+    orders = np.concatenate([np.empty((0, rows), np.int64), *parts])
+    return orders.reshape(len(distinct), len(epochs), rows)[which.reshape(-1)]
 
 
-def _splitmix64(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+def _permutations(starts: NDArray[np.uint64], rows: int) -> NDArray[np.int64]:
+    """Return ``(m, n)`` permutations; position i of each draws from the hash of its start + (i + 1) golden ratios."""
+    m = len(starts)
+    order = np.repeat(
+        np.arange(rows, dtype=np.int32), m
+    )  # position by position: each is swapped in all permutations at once
+    lane, counter, scratch = np.arange(m), starts + np.uint64(rows) * _GOLDEN, np.empty_like(starts)
+    for i in range(rows - 1, 0, -1):
+        draw = _splitmix64(counter, scratch)
+        draw >>= _HALF
+        draw *= np.uint64(i + 1)
+        draw >>= _HALF
+        place = draw.view(np.int64)
+        place *= m
+        place += lane
+        here, there = order[i * m : (i + 1) * m], order.take(place)
+        order[place] = here
+        here[:] = there
+        counter -= _GOLDEN
+    return np.ascontiguousarray(order.reshape(rows, m).T, dtype=np.int64)
+
+
+def _splitmix64(z: NDArray[np.uint64], scratch: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    out = np.right_shift(z, np.uint64(30))
+    out ^= z
+    out *= np.uint64(0xBF58476D1CE4E5B9)
+    out ^= np.right_shift(out, np.uint64(27), out=scratch)
+    out *= np.uint64(0x94D049BB133111EB)
+    out ^= np.right_shift(out, np.uint64(31), out=scratch)
+    return out

@@ -10,6 +10,7 @@ import pandas as pd
 
 from unrolled.sweep.tasks import TASKS, RunContext
 from unrolled.sweep.trial import Pack
+from unrolled.training.fused import FusedUnavailableError
 from unrolled.training.native.build import NativeUnavailableError
 
 SAMPLE_TRIALS = 64
@@ -34,7 +35,7 @@ def seconds_for(packs: Sequence[Pack], records: pd.DataFrame, context: RunContex
         Seconds; 0 where nothing is missing, NaN where a trial run failed.
 
     Raises:
-        NativeUnavailableError: that backend was asked for and cannot be had.
+        NativeUnavailableError, FusedUnavailableError: that backend was asked for and cannot be had.
     """
     return sum(
         sum(pack.cost for pack in packs if pack.trials[0].task.name == task)
@@ -82,7 +83,7 @@ def _sampled(packs: Sequence[Pack], context: RunContext) -> float:
 
     try:
         timed(1)  # compiles and loads what is needed
-    except NativeUnavailableError:
+    except (NativeUnavailableError, FusedUnavailableError):
         raise
     except Exception:  # whatever breaks here breaks the pack, too, which leaves failed rows and lets the others run
         return math.nan

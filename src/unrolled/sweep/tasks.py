@@ -30,7 +30,7 @@ class RunContext:
     """How a pack is run; nothing here changes a result but the recorded backend.
 
     Args:
-        backend: ``auto``, ``native`` or ``eager``.
+        backend: ``auto``, ``native``, ``fused`` or ``eager``.
         device: torch device.
         threads: cores, or None for all this process may use.
         checkpoint: the pack's checkpoint file, or None.

@@ -13,15 +13,21 @@ from torch import Tensor
 from unrolled.networks.reasoning import Evaluation, ReasoningEnsemble
 from unrolled.training.checkpoint import load_checkpoint, save_checkpoint
 from unrolled.training.eager import advance_eager
+from unrolled.training.fused import Fused
 from unrolled.training.native.build import NativeUnavailableError
 from unrolled.training.native.reasoning import NativeReasoning
 from unrolled.training.optimizers import Tensors
+from unrolled.training.residuals import UNROLLED
 from unrolled.training.state import FitSettings, FitState
 
 CHUNK_SECONDS = 0.5
 """Aim for the time between two looks at progress, interrupts and checkpoints."""
 
-BACKENDS = ("auto", "native", "eager")
+BACKENDS = ("auto", "native", "fused", "eager")
+
+
+SLOWER = {"fused": "fused torch, some four times slower", "eager": "eager torch, some thirty times slower"}
+"""What to say of a backend that takes over from the native one."""
 
 
 class Backend(Protocol):
@@ -63,7 +69,8 @@ def choose_backend(name: str, ensemble: ReasoningEnsemble, threads: int | None =
     """Return a backend for an ensemble.
 
     Args:
-        name: ``native``, ``eager``, or ``auto``: native where it can be had, else eager with a warning.
+        name: ``native``, ``fused``, ``eager``, or ``auto``: the first of them that can be had. Where that is not the
+            native one, a warning says so, but not on other devices than the CPU, which it does not know.
         ensemble: what is to be trained.
         threads: cores of the native backend; all that this process may use by default.
 
@@ -72,20 +79,21 @@ def choose_backend(name: str, ensemble: ReasoningEnsemble, threads: int | None =
 
     Raises:
         NativeUnavailableError: ``native`` was asked for and cannot be had.
+        FusedUnavailableError: ``fused`` was asked for and does not know the solver.
         ValueError: an unknown name.
     """
     if name not in BACKENDS:
         raise ValueError(f"run.backend: expected one of {', '.join(BACKENDS)}, got {name!r}")
-    if name == "eager":
-        return Eager(ensemble)
-    try:
-        return NativeReasoning(ensemble, threads)
-    except NativeUnavailableError as error:
-        if name == "native":
-            raise
-        if ensemble.device.type == "cpu":
-            warnings.warn(f"training with eager torch, some ten times slower: {error}", BackendWarning, stacklevel=2)
-        return Eager(ensemble)
+    if name in ("auto", "native"):
+        try:
+            return NativeReasoning(ensemble, threads)
+        except NativeUnavailableError as error:
+            if name == "native":
+                raise
+            name = "fused" if ensemble.solver in UNROLLED else "eager"
+            if ensemble.device.type == "cpu":
+                warnings.warn(f"training with {SLOWER[name]}: {error}", BackendWarning, stacklevel=2)
+    return Fused(ensemble) if name == "fused" else Eager(ensemble)
 
 
 def fit(

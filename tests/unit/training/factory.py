@@ -16,6 +16,7 @@ from unrolled.training.fit import Backend, choose_backend
 from unrolled.training.native.build import NativeUnavailableError
 from unrolled.training.native.reasoning import kernel
 from unrolled.training.optimizers import Rates, Tensors
+from unrolled.training.residuals import UNROLLED
 from unrolled.training.state import FitSettings, FitState, initial_state
 
 PROBLEMS = generate(64, seed=1)
@@ -32,7 +33,8 @@ def _why_not_native() -> str:
 
 WHY_NOT_NATIVE = _why_not_native()
 needs_native = pytest.mark.skipif(bool(WHY_NOT_NATIVE), reason=f"no native backend here: {WHY_NOT_NATIVE}")
-BOTH_BACKENDS = [pytest.param("native", marks=needs_native), "eager"]
+FAST_BACKENDS = [pytest.param("native", marks=needs_native), "fused"]
+EVERY_BACKEND = [*FAST_BACKENDS, "eager"]
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,8 @@ class Job:
 
     def backend(self, members: Sequence[Member], name: str, threads: int | None = None) -> Backend:
         """A backend for them."""
+        if name == "fused" and self.solver not in UNROLLED:
+            pytest.skip(f"the fused backend does not know the solver {self.solver}")
         return choose_backend(name, self.ensemble(members), threads)
 
     def train(self, members: Sequence[Member], backend: str, until: int | None = None) -> FitState:

@@ -7,14 +7,14 @@ import torch
 
 from unrolled.training.fit import fit
 
-from .factory import BOTH_BACKENDS, Job, Member, assert_same_bits, replica, varied
+from .factory import EVERY_BACKEND, Job, Member, assert_same_bits, replica, varied
 
 # The loss is kept in 32 bits, and computed again in another order of rows: one rounding.
 ONE_ROUNDING = 1.2e-7
 EPOCHS = 15
 RESTLESS = [replace(m, lr=lr) for m, lr in zip(varied(10), [0.5, 0.1, 2.0, 1.0, 0.03] * 2, strict=True)]
 
-pytestmark = pytest.mark.parametrize("backend", BOTH_BACKENDS)
+pytestmark = pytest.mark.parametrize("backend", EVERY_BACKEND)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])

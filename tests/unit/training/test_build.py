@@ -151,7 +151,7 @@ def test_no_compiler_means_no_native_backend(cache, no_compiler, no_kernel_loade
     with pytest.raises(NativeUnavailableError, match=r"no C compiler found \(looked for \$CC, cc, gcc, clang\)"):
         choose_backend("native", ensemble)
     with pytest.warns(BackendWarning, match="no C compiler found"):
-        assert choose_backend("auto", ensemble).name == "eager"
+        assert choose_backend("auto", ensemble).name == "fused"
 
 
 @needs_native

@@ -5,14 +5,14 @@ import math
 import pytest
 import torch
 
-from .factory import BOTH_BACKENDS, Job, Member, assert_same_bits, replica
+from .factory import EVERY_BACKEND, Job, Member, assert_same_bits, replica
 
 # A step of SGD is w <- (1 - lr wd) w - lr g: with lr wd = 10 the weights grow ninefold, until they overflow.
 GROWING = Member(seed=3, lr=1e5, weight_decay=1e-4)
 HEALTHY = [Member(seed=1), Member(seed=2, steps=2, learn=True), Member(seed=4, steps=1, lr=0.1)]
 EPOCHS = 20
 
-pytestmark = pytest.mark.parametrize("backend", BOTH_BACKENDS)
+pytestmark = pytest.mark.parametrize("backend", EVERY_BACKEND)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])

@@ -7,7 +7,7 @@ from unrolled.training.checkpoint import UnreadableCheckpointWarning, load_check
 from unrolled.training.fit import BackendWarning, choose_backend, discard_checkpoint, fit
 from unrolled.training.native.build import NativeUnavailableError
 
-from .factory import BOTH_BACKENDS, Job, assert_same_states, needs_native, varied
+from .factory import EVERY_BACKEND, Job, assert_same_states, needs_native, varied
 
 room = importlib.import_module("unrolled.training.fit")  # the package's own name `fit` is the function
 JOB, MEMBERS = Job("nag", 4, "adam", epochs=9), varied(5)
@@ -36,7 +36,7 @@ class StopAfter:
             raise self.error
 
 
-@pytest.mark.parametrize("backend", BOTH_BACKENDS)
+@pytest.mark.parametrize("backend", EVERY_BACKEND)
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 @pytest.mark.parametrize("cuts", [(9,), (1, 9), (4, 9), (8, 9), (1, 2, 3, 4, 5, 6, 7, 8, 9), (5, 5, 9)])
 def test_where_a_fit_is_cut_changes_no_bit(cuts, optimizer, backend):
@@ -48,7 +48,7 @@ def test_where_a_fit_is_cut_changes_no_bit(cuts, optimizer, backend):
     assert_same_states(state, job.train(MEMBERS, backend))
 
 
-@pytest.mark.parametrize("backend", BOTH_BACKENDS)
+@pytest.mark.parametrize("backend", EVERY_BACKEND)
 @pytest.mark.parametrize("seconds", [0.0, 1e-4, 60.0])
 def test_fit_chooses_its_chunks_freely(seconds, backend, monkeypatch):
     monkeypatch.setattr(room, "CHUNK_SECONDS", seconds)
@@ -61,7 +61,7 @@ def test_fit_chooses_its_chunks_freely(seconds, backend, monkeypatch):
         assert told == [1, 4, 4]  # grows fourfold at most
 
 
-@pytest.mark.parametrize("backend", BOTH_BACKENDS)
+@pytest.mark.parametrize("backend", EVERY_BACKEND)
 @pytest.mark.parametrize("calls", [1, 2, 6, 9])
 def test_an_interrupted_fit_goes_on_where_it_stood(calls, backend, small_chunks, tmp_path):
     path, stop, told = tmp_path / "pack.pt", StopAfter(calls), []
@@ -77,7 +77,7 @@ def test_an_interrupted_fit_goes_on_where_it_stood(calls, backend, small_chunks,
     assert told == ([1] * 9 if calls == 1 else [calls - 1] + [1] * (10 - calls))
 
 
-@pytest.mark.parametrize("backend", BOTH_BACKENDS)
+@pytest.mark.parametrize("backend", EVERY_BACKEND)
 def test_a_fit_that_is_killed_goes_on_from_its_last_checkpoint(backend, small_chunks, tmp_path):
     path, told = tmp_path / "pack.pt", []
     # Not an interrupt: as with a killed process, nothing is saved on the way out.
@@ -145,8 +145,8 @@ def unavailable(*arguments):
 def test_without_a_compiler_auto_falls_back_with_a_warning_and_native_refuses(monkeypatch):
     monkeypatch.setattr(room, "NativeReasoning", unavailable)
     ensemble = JOB.ensemble(MEMBERS)
-    with pytest.warns(BackendWarning, match="eager torch, some ten times slower: no C compiler found"):
-        assert choose_backend("auto", ensemble).name == "eager"
+    with pytest.warns(BackendWarning, match="fused torch, some four times slower: no C compiler found"):
+        assert choose_backend("auto", ensemble).name == "fused"
     with pytest.raises(NativeUnavailableError, match="no C compiler found"):
         choose_backend("native", ensemble)
     with warnings.catch_warnings():
@@ -162,5 +162,5 @@ def test_auto_is_native_where_it_can_be_had():
 
 
 def test_an_unknown_backend_is_refused():
-    with pytest.raises(ValueError, match=r"run\.backend: expected one of auto, native, eager, got 'cuda'"):
+    with pytest.raises(ValueError, match=r"run\.backend: expected one of auto, native, fused, eager, got 'cuda'"):
         choose_backend("cuda", JOB.ensemble(MEMBERS))

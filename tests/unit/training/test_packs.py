@@ -7,7 +7,7 @@ import torch
 
 from unrolled.data.quadratic import generate
 
-from .factory import BOTH_BACKENDS, EVERYTHING, Job, assert_same_bits, replica, varied
+from .factory import EVERY_BACKEND, EVERYTHING, Job, assert_same_bits, replica, varied
 
 MEMBERS = varied(64)
 JOBS = [
@@ -30,7 +30,7 @@ def results(job, members, backend, threads=None):
     }
 
 
-@pytest.mark.parametrize("backend", BOTH_BACKENDS)
+@pytest.mark.parametrize("backend", EVERY_BACKEND)
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: f"{job.solver}-{job.width}-{job.optimizer}")
 def test_a_replica_alone_equals_itself_in_any_pack(job, backend):
     full = results(job, MEMBERS, backend)
@@ -53,7 +53,7 @@ def test_a_replica_alone_equals_itself_in_any_pack(job, backend):
     assert all(float(full[seed]["curve"][-1]) != float(full[seed]["curve"][0]) for seed in moving)
 
 
-@pytest.mark.parametrize("backend", BOTH_BACKENDS)
+@pytest.mark.parametrize("backend", EVERY_BACKEND)
 def test_equal_trials_in_one_pack_have_equal_results(backend):
     job = JOBS[1]
     members = [MEMBERS[3], *MEMBERS[20:38], MEMBERS[3]]
@@ -61,25 +61,40 @@ def test_equal_trials_in_one_pack_have_equal_results(backend):
     assert_same_bits(replica(state, 0), replica(state, len(members) - 1))
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("backend", ["fused", "eager"])
+@pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize(("solver", "width"), [("gd", 32), ("nag", 16)])
-def test_eager_packs_that_are_worth_threads(solver, width, threads):
+def test_torch_packs_that_are_worth_threads(solver, width, threads, backend):
     # Products of this size are where MKL would choose its kernel by the number of matrices and threads, and arrays of
     # this size are where torch divides the work among threads in the middle of a replica.
     job = Job(solver, width, epochs=2, n_train=600, batch=300, problems=generate(1200, seed=1))
     members = varied(12)
-    expected = results(job, members, "eager")  # by the one thread of these tests
+    expected = results(job, members, backend)  # by the one thread of these tests
     torch.set_num_threads(threads)
-    full = results(job, members, "eager")
+    full = results(job, members, backend)
     for i in (2, 7):
-        assert_same_bits(results(job, members[i : i + 1], "eager")[i], full[i])
+        assert_same_bits(results(job, members[i : i + 1], backend)[i], full[i])
     for i in range(12):
         assert_same_bits(full[i], expected[i])
 
 
-@pytest.mark.parametrize("backend", BOTH_BACKENDS)
+@pytest.mark.parametrize("threads", [2, 5])
+def test_fused_packs_that_are_divided_among_threads(threads):
+    # Above 32768 elements torch divides an operation, wherever that falls; a sum or a product of matrices may be
+    # divided, too. Blocks of 256 make all of these large.
+    job = Job("gd", 16, epochs=2, n_train=100, batch=48, problems=generate(200, seed=1))
+    members = [replace(MEMBERS[i % 60], seed=i) for i in range(600)]
+    torch.set_num_threads(threads)
+    full = results(job, members, "fused")
+    torch.set_num_threads(1)
+    for pack in (members, members[7:8], members[::-50]):
+        for seed, found in results(job, pack, "fused").items():
+            assert_same_bits(found, full[seed])
+
+
+@pytest.mark.parametrize("backend", EVERY_BACKEND)
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_native_threads_and_eager_ignore_how_many_there_are(backend, threads):
+def test_native_threads_and_others_ignore_how_many_there_are(backend, threads):
     job = JOBS[2]
     members = varied(40)
     expected = results(job, members, backend, threads=None)
@@ -87,7 +102,7 @@ def test_native_threads_and_eager_ignore_how_many_there_are(backend, threads):
         assert_same_bits(found, expected[seed])
 
 
-@pytest.mark.parametrize("backend", BOTH_BACKENDS)
+@pytest.mark.parametrize("backend", EVERY_BACKEND)
 def test_a_state_that_was_advanced_is_not_changed(backend):
     job = Job(epochs=4)
     members = varied(3)
@@ -101,7 +116,7 @@ def test_a_state_that_was_advanced_is_not_changed(backend):
     assert_same_bits(replica(middle, 1), kept)
 
 
-@pytest.mark.parametrize("backend", BOTH_BACKENDS)
+@pytest.mark.parametrize("backend", EVERY_BACKEND)
 def test_what_a_trial_owns_changes_its_result(backend):
     # The bit-for-bit tests above would also pass if seeds, rates or steps were ignored.
     job, base = Job(epochs=3), replace(varied(1)[0], steps=5)
