@@ -15,13 +15,16 @@ from torch import Tensor
 from unrolled.data.streams import shuffled_rows
 from unrolled.networks.reasoning import Evaluation, ReasoningEnsemble
 from unrolled.training.flat import Flat
-from unrolled.training.gradients import Layer, Rows, StepSizes, Table
+from unrolled.training.gradients import Layer, Rows, StepSizes, Table, of_rows
 from unrolled.training.optimizers import ADAM_BETAS, ADAM_EPSILON, Tensors
 from unrolled.training.residuals import UNROLLED
 from unrolled.training.state import FitSettings, FitState
 
 BLOCK = 256
 """Replicas trained together: enough to hide the cost of a call; more would leave the cache."""
+
+FEW, CHUNK = 64, 200
+"""Replicas and rows evaluated together, likewise."""
 
 ORDERS = 1 << 21
 """Row numbers drawn at once, about; it bounds memory and changes no result."""
@@ -82,9 +85,38 @@ class Fused:
             curve=joined("curve"),
         )
 
+    @torch.no_grad()
     def evaluate(self, parameters: Tensors, rows: Tensor) -> Evaluation:
         """Return means over rows; see :meth:`ReasoningEnsemble.evaluate`."""
-        return self.ensemble.evaluate(parameters, rows.to(self.ensemble.device))
+        ensemble = self.ensemble
+        rows = rows.to(ensemble.device).expand(ensemble.replicas, -1)
+        means = torch.zeros(3, ensemble.replicas, dtype=torch.float64, device=ensemble.device)
+        for block in self.blocks:
+            for i in range(0, len(block), FEW):
+                members = torch.as_tensor(block[i : i + FEW], device=ensemble.device)
+                weights = Flat({name: values[members] for name, values in parameters.items()})
+                own = rows[members] if rows.stride(0) else rows[: len(members)]
+                means[:, members] = self._means(block[i : i + FEW], weights, own)
+        return Evaluation(*means)
+
+    def _means(self, members: list[int], weights: Flat, rows: Tensor) -> Tensor:
+        steps = StepSizes(self.ensemble, members)
+        steps.update(weights.parts["step_logit"])
+        sums, layers = torch.zeros(3, len(members), dtype=torch.float64, device=rows.device), {}
+        for part in rows.split(CHUNK, dim=1):
+            size = part.shape[1]
+            if size not in layers:
+                layers[size] = Layer(self.ensemble, members, steps, size)
+            layer, chunk = layers[size], Rows(Table(self.ensemble, part, steps), 0, size)
+            chunk.refresh()
+            truth = of_rows(self.ensemble.eigenvalues, part)[..., 1:-1].permute(2, 0, 1)
+            off = (layer.find_eigenvalues(weights.parts, chunk) - truth).abs().amax(0)
+            losses = layer.distances(chunk).sum(1, dtype=torch.float64)
+            layer.e.copy_(truth)
+            sums += torch.stack(
+                [losses, layer.distances(chunk).sum(1, dtype=torch.float64), off.sum(1, dtype=torch.float64)]
+            )
+        return sums / rows.shape[1]
 
 
 class _Block:

@@ -92,7 +92,7 @@ class Table:
     """
 
     def __init__(self, ensemble: ReasoningEnsemble, rows: Tensor, steps: StepSizes) -> None:
-        inputs, c, y = (t[rows] for t in (ensemble.inputs, ensemble.coefficients, ensemble.target))
+        inputs, c, y = (of_rows(t, rows) for t in (ensemble.inputs, ensemble.coefficients, ensemble.target))
         known = torch.cat([c[..., [0, -1]], -y[..., [0, -1]]], dim=-1)
         if not steps.learned:
             known = _known_square(steps, known.permute(2, 0, 1))[1][..., None]
@@ -105,6 +105,13 @@ class Table:
     def take(self, order: Tensor) -> None:
         """Put each replica's rows into an order ``(R, n)``, for all :class:`Rows` to read."""
         torch.index_select(self.rows, 0, (order + self.first).reshape(-1), out=self.taken.view(self.rows.shape))
+
+
+def of_rows(values: Tensor, rows: Tensor) -> Tensor:
+    """Return ``values[rows]`` for rows ``(R, n)``, looked up once where all replicas share them by ``expand``."""
+    if rows.stride(0):
+        return values[rows]
+    return values[rows[0]].expand(*rows.shape, *values.shape[1:])
 
 
 def _known_square(steps: StepSizes, known: Tensor) -> tuple[Tensor, Tensor]:
@@ -164,9 +171,17 @@ class Layer:
 
     def losses(self, weights: Tensors, rows: Rows, learn: bool) -> Tensor:
         """Return the loss ``(R, B)`` of each row; with ``learn``, keep what :meth:`gradient` needs."""
+        self.find_eigenvalues(weights, rows)
+        return self.distances(rows, learn)
+
+    def find_eigenvalues(self, weights: Tensors, rows: Rows) -> Tensor:
+        """Let the net choose the middle eigenvalues ``e``, ``(M, R, B)``."""
         self._net(weights, rows)
+        return torch.add(self.low, self.share, alpha=self.span, out=self.e)
+
+    def distances(self, rows: Rows, learn: bool = False) -> Tensor:
+        """Return the distance ``(R, B)`` of the layer's output to y*, with the middle eigenvalues that ``e`` holds."""
         steps, e = self.steps, self.e
-        torch.add(self.low, self.share, alpha=self.span, out=e)
         torch.sub(self.one, torch.mul(e, steps.size, out=self.shrink), out=self.shrink)
         momentum = steps.momentum.expand(self.loss.shape).contiguous() if steps.accelerated else steps.momentum
         self.found = self.residual(self.shrink, momentum, steps.order if learn else 0)
