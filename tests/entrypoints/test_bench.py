@@ -13,8 +13,7 @@ from unrolled.bench.meanings import meaning_of
 from unrolled.bench.page import render_page
 
 NUMBERS = """trainer_speedup_per_core trainer_us_per_trial_step trainer_us_per_trial_step_h32_k30_nag
-trainer_us_trials_16 trainer_us_k_30_gd trainer_us_width_64_gd width_packing_ratio_1 pack_peak_mb pack_peak_mb_1
-import_mb sweep_overhead_ms_per_trial_100 hydra_basic_overhead_ms_per_trial paper_grid_hours paper_grid_trial_steps
+trainer_us_trials_16 trainer_us_k_30_gd trainer_us_width_64_gd width_packing_ratio_1 pack_peak_mb import_mb sweep_overhead_ms_per_trial_100 hydra_basic_overhead_ms_per_trial paper_grid_hours paper_grid_trial_steps
 paper_grid_us_per_trial_step paper_grid_linearity"""
 WORDS = {"machine", "backend", "gpu", "commit", "mode"}
 

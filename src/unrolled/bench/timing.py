@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 
@@ -30,7 +31,7 @@ class Effort:
     Args:
         twin_turns: how often twin and packed trainer take their turns.
         turns: how often everything else that is compared takes its turn.
-        seconds: time by which a longer run is longer than its short one.
+        seconds: time by which a longer run is longer than its short one; 0 takes the fewest epochs.
         sweep_sizes: trials of the empty sweeps, the largest last.
         basic_trials: trials of the sweep over Hydra's basic launcher.
         plan_scale: scale of the sweep that is planned.
@@ -61,11 +62,11 @@ FULL = Effort(
 QUICK = Effort(
     twin_turns=1,
     turns=1,
-    seconds=0.02,
+    seconds=0.0,
     sweep_sizes=(100, 200),
     basic_trials=10,
     plan_scale="smoke",
-    packs=(1, 1024),
+    packs=(1024,),
     grid_trials=1,
 )
 """For tests: the same keys where they mean the same, and numbers that say little."""
@@ -133,9 +134,11 @@ def calibrated(configs: Sequence[Flat], context: RunContext, seconds: float) -> 
     Args:
         configs: resolved configs of the pack's trials.
         context: backend, device and cores.
-        seconds: of the difference.
+        seconds: of the difference; 0 for the workload of the fewest epochs.
     """
     trial = Workload(configs, context, SHORT, 3 * SHORT)
+    if seconds == 0:
+        return trial
     trial.run(1)  # compiles and warms up
     short, _ = trial.run(trial.short)
     while (gained := trial.run(trial.long)[0] - short) < seconds / 4:
@@ -183,9 +186,13 @@ def reasoning_pack(solver: str, width: int, steps: int, trials: int) -> list[Fla
         steps: k.
         trials: how many.
     """
-    base = expand([f"solver={solver}", f"network.width={width}", f"solver.steps={steps}"])[0]
-    resolved, _ = TASKS["fit"].resolve(base)
+    resolved, _ = TASKS["fit"].resolve(_composed(solver) | {"network.width": width, "solver.steps": steps})
     return [resolved | {"seed": seed, "data.rows_seed": seed} for seed in range(trials)]
+
+
+@lru_cache
+def _composed(solver: str) -> Flat:
+    return expand([f"solver={solver}"])[0]
 
 
 def updates(config: Flat) -> int:

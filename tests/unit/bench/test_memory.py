@@ -6,20 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from unrolled.bench.memory import bench_memory
+from unrolled.bench.memory import bench_memory, peak_mb
 from unrolled.bench.timing import QUICK
 
-CHILD = (
-    "from pathlib import Path; from unrolled.bench.memory import STATUS, peak_mb; print(peak_mb(STATUS.read_text()))"
-)
+CHILD = "print(open('/proc/self/status').read())"
+LARGE = f"import subprocess, sys; block = b'x' * 2**29; subprocess.run([sys.executable, '-c', {CHILD!r}])"
 
 
 def test_a_process_is_measured_by_its_own_memory_and_not_by_its_parents() -> None:
     def peak(code: str) -> float:
-        return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+        return peak_mb(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
 
-    large = f"import subprocess, sys; block = b'x' * 2**30; subprocess.run([sys.executable, '-c', {CHILD!r}])"
-    assert peak(large) == pytest.approx(peak(CHILD), rel=0.2)
+    assert peak(LARGE) == pytest.approx(peak(CHILD), rel=0.2)
 
 
 def test_a_pack_is_counted_on_top_of_the_imports() -> None:

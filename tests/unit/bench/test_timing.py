@@ -37,6 +37,7 @@ def test_calibration_makes_the_difference_as_long_as_asked(monkeypatch: pytest.M
     monkeypatch.setattr(timing, "Workload", Linear)
     work = calibrated(PACK, RunContext(), 30.0)
     assert work.run(work.long)[0] - work.run(work.short)[0] == pytest.approx(30.0)
+    assert calibrated(PACK, RunContext(), 0).long > timing.SHORT
 
 
 def test_noise_is_measured_again_and_given_up_in_the_end() -> None:
