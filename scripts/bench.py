@@ -16,7 +16,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few and short measurements, for tests")
     options = parser.parse_args()
-    print(write_bench(bench(QUICK if options.quick else FULL, say=print), RESULTS / "bench.json"))
+    figures = bench(QUICK if options.quick else FULL, say=lambda line: print(line, flush=True))
+    print(write_bench(figures, RESULTS / "bench.json"))
 
 
 if __name__ == "__main__":

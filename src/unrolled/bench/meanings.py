@@ -64,7 +64,7 @@ MEANINGS = (
     Meaning("trainer_us_width_{w}_{solver}", _T, "µs", "Solver {solver} with {w} hidden units."),
     Meaning("trainer_speedup_{n}_cores", _T, "", "A pack of 256 trials on {n} cores against the same on one core, in "
             "the same turn; {n} would be ideal."),
-    Meaning("width_packing_ratio_{n}", _W, "", "{n} trials of each width."),
+    Meaning("width_packing_ratio_{n}", _W, "", "{n} of each width."),
     Meaning("import_mb", _M, "MB", "The same process without training: Python, PyTorch and this package."),
     Meaning("pack_peak_mb_{n}", _M, "MB", "With a pack of {n}."),
     Meaning("pack_peak_mb", _M, "MB", "With the largest pack that the launcher makes by itself, 1,024 trials."),
@@ -99,6 +99,8 @@ MEANINGS = (
     Meaning("backend", _R, "", "Backend of the packs, with its vector lanes."),
     Meaning("machine", _R, "", "Processor, cores that this process may use, system, PyTorch."),
     Meaning("gpu", _R, "", "Graphics card that the grid was measured on, or none."),
+    Meaning("load_before", _R, "", "Processes that ran or waited on this machine, averaged over the minute before the "
+            "run. With other work on the machine times are too long, and ratios less sure."),
     Meaning("commit", _R, "", "Version of the code; + marks uncommitted changes."),
     Meaning("mode", _R, "", "full, or quick: few and short measurements for tests, whose numbers say little."),
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
@@ -43,6 +44,7 @@ def bench(effort: Effort, say: Callable[[str], None]) -> dict[str, object]:
         parts["the paper's grid on the GPU"] = lambda: bench_grid(effort, GPU)
     figures: dict[str, object] = {"mode": "full" if effort == FULL else "quick", "commit": _commit()}
     figures["gpu"] = device_name(GPU) if torch.cuda.is_available() else "none"
+    figures["load_before"] = os.getloadavg()[0]
     for name, part in parts.items():
         began = time.monotonic()
         figures |= part()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from unrolled.figures.style import OKABE_ITO, PAGE_WIDTH, SOLVER_STYLES, figure_style
 
@@ -176,6 +176,7 @@ def _named(ax: Axes, x: str, y: str, log: bool = False) -> Axes:
         ax.set_xscale("log")
         ax.set_yscale("log")
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.yaxis.set_minor_formatter(NullFormatter())
     if ax.get_xscale() == "log":
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     return ax

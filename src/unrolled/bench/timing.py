@@ -129,22 +129,26 @@ class Workload:
 
 
 def calibrated(configs: Sequence[Flat], context: RunContext, seconds: float) -> Workload:
-    """Return a workload whose longer run takes about so many seconds more than its short one.
+    """Return a workload whose longer run takes about so many seconds more than its short one, or twice as long.
+
+    The difference must outweigh what both runs have in common, whose noise it carries. It never has fewer epochs than
+    were tried: other work on the machine would make a pack look slow, and its difference would then be noise alone.
 
     Args:
         configs: resolved configs of the pack's trials.
         context: backend, device and cores.
-        seconds: of the difference; 0 for the workload of the fewest epochs.
+        seconds: of the difference, at least; 0 for the workload of the fewest epochs.
     """
     trial = Workload(configs, context, SHORT, 3 * SHORT)
     if seconds == 0:
         return trial
     trial.run(1)  # compiles and warms up
     short, _ = trial.run(trial.short)
+    seconds = max(seconds, short)
     while (gained := trial.run(trial.long)[0] - short) < seconds / 4:
         trial = trial.lengthened(4)
-    epochs = math.ceil((trial.long - trial.short) * seconds / gained)
-    return replace(trial, long=trial.short + epochs)
+    epochs = trial.long - trial.short
+    return replace(trial, long=trial.short + max(epochs, math.ceil(epochs * seconds / gained)))
 
 
 def in_turns(workloads: Mapping[str, Workload], turns: int) -> list[dict[str, Timing]]:

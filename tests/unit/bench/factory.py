@@ -31,6 +31,11 @@ def bench_figures(**changed: object) -> dict[str, object]:
     }  # fmt: skip
     names = [family.format(part) for family, parts in families.items() for part in parts]
     figures: dict[str, object] = {name: 1.0 + i / 7 for i, name in enumerate(names)}
-    figures |= {"hydra_basic_trials": 50, "paper_grid_trial_steps": 2_040_000_000, "paper_grid_diverged": 0}
+    figures |= {
+        "hydra_basic_trials": 50,
+        "paper_grid_trial_steps": 2_040_000_000,
+        "paper_grid_diverged": 0,
+        "load_before": 0.5,
+    }
     words = {"backend": "native-16", "machine": "a <fast> one", "gpu": "none", "commit": "0123456789ab", "mode": "full"}
     return {**words, **figures, **changed}
