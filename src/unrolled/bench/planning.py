@@ -44,7 +44,7 @@ def bench_planning(effort: Effort) -> dict[str, object]:
         turns = [_stages(overrides) for _ in range(effort.turns)]
         configs = expand(overrides)
         fill(RecordStore(Path(folder) / "records"), configs)
-        commands = [_command(overrides) for _ in range(effort.turns)]
+        commands = [_command([*overrides, f"hydra.sweep.dir={folder}/multirun"]) for _ in range(effort.turns)]
     figures: dict[str, object] = {
         f"sweep_plan_s_{len(configs)}": statistics.median(map(sum, turns)),
         f"sweep_plan_command_s_{len(configs)}": statistics.median(commands),

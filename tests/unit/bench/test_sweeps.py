@@ -71,8 +71,10 @@ def test_a_filled_store_holds_every_trial(tmp_path: Path) -> None:
     assert all(outcome.error is None for outcome in outcomes.values())
 
 
-def test_the_parts_of_a_plan_add_up() -> None:
+def test_the_parts_of_a_plan_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     figures = bench_planning(QUICK)
+    assert not list(tmp_path.iterdir())
     parts = [figures[f"sweep_plan_{stage}_s"] for stage in STAGES]
     assert figures.pop("sweep_plan_s_72") == pytest.approx(sum(parts))
     assert len(figures) == len(STAGES) + 1
