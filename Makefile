@@ -49,7 +49,7 @@ lint: $(READY) ## style and types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-bench: $(READY) ## the performance table, written to results/bench.json
+bench: $(READY) ## the performance table, written to results/bench.json and results/bench.html
 	$(PY) scripts/bench.py
 
 parity: $(READY) ## every comparison with reference numbers (REFERENCE=<folder>)

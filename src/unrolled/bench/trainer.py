@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
-import resource
 import statistics
 import time
-from pathlib import Path
 
 import torch
 
 from unrolled.bench.twin import SequentialTwin, train_twin
 from unrolled.config.check import Flat
 from unrolled.data.quadratic import QuadraticProblems, generate
-from unrolled.records.atomic import replacing
 from unrolled.records.provenance import device_name
 from unrolled.sweep.expand import expand
 from unrolled.sweep.tasks import TASKS, RunContext
@@ -27,21 +23,24 @@ SHORT, LONG = 100, 1100
 """Epochs of the two packed runs; their difference is free of set-up and of the final evaluation."""
 
 
-def bench_trainer() -> dict[str, object]:
+def bench_trainer(repeats: int = REPEATS) -> dict[str, object]:
     """Measure and return the trainer's figures.
 
     Twin and packed trainer take turns, so that a drifting clock meets both; medians over the turns are reported.
 
+    Args:
+        repeats: how many turns.
+
     Returns:
         ``trainer_speedup_per_core`` (hidden 16, k = 10, GD, against the twin), ``twin_us_per_trial_step``,
         ``trainer_us_per_trial_step``, ``trainer_us_per_trial_step_h32_k30_nag``, ``trainer_eager_us_per_trial_step``,
-        ``trainer_fused_us_per_trial_step`` (a pack of 256), ``pack_peak_mb``, ``backend``, ``machine``.
+        ``trainer_fused_us_per_trial_step`` (a pack of 256), ``backend``, ``machine``.
     """
     torch.set_num_threads(1)
     problems = generate()
     main, deep = _configs("gd", 16, 10), _configs("nag", 32, 30)
     backend = str(TASKS["fit"].run(_with_epochs(main, 1), RunContext(threads=1))[0]["backend"])  # compiles
-    turns = [(_twin_us(problems, 16, 10), _packed_us(main, "auto"), _packed_us(deep, "auto")) for _ in range(REPEATS)]
+    turns = [(_twin_us(problems, 16, 10), _packed_us(main, "auto"), _packed_us(deep, "auto")) for _ in range(repeats)]
     twin, packed, packed_deep = (statistics.median(column) for column in zip(*turns, strict=True))
     return {
         "trainer_speedup_per_core": statistics.median(t[0] / t[1] for t in turns),
@@ -49,8 +48,7 @@ def bench_trainer() -> dict[str, object]:
         "trainer_us_per_trial_step": packed,
         "trainer_us_per_trial_step_h32_k30_nag": packed_deep,
         "trainer_eager_us_per_trial_step": _packed_us(main, "eager", 5, 25),
-        "trainer_fused_us_per_trial_step": _packed_us(_configs("gd", 16, 10, 256), "fused", 100, 600),
-        "pack_peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "trainer_fused_us_per_trial_step": _packed_us(_configs("gd", 16, 10, 256), "fused", 50, 450),
         "backend": backend,
         "machine": f"{device_name('cpu')}, {len(os.sched_getaffinity(0))} cores, {platform.platform()}, "
         f"torch {torch.__version__}",
@@ -83,22 +81,3 @@ def _twin_us(problems: QuadraticProblems, width: int, steps: int) -> float:
     began = time.perf_counter()
     train_twin(model, problems, rows, TWIN_EPOCHS, 50)
     return (time.perf_counter() - began) / (2 * TWIN_EPOCHS) * 1e6
-
-
-def write_bench(figures: dict[str, object], path: Path) -> str:
-    """Write the figures as flat JSON, atomically, and return them as a table.
-
-    Args:
-        figures: name -> value.
-        path: file to replace, like ``results/bench.json``.
-
-    Returns:
-        One line a figure.
-    """
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(figures, indent=1) + "\n")
-    width = max(map(len, figures))
-    return "\n".join(
-        f"{name:{width}}  {value:,.4g}" if isinstance(value, float) else f"{name:{width}}  {value}"
-        for name, value in figures.items()
-    )
