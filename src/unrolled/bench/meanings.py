@@ -58,8 +58,8 @@ MEANINGS = (
     Meaning("twin_us_per_trial_step", _T, "µs", "The sequential twin."),
     Meaning("trainer_us_per_trial_step", _T, "µs", "The pack, in the same turns as the twin."),
     Meaning("trainer_us_per_trial_step_h32_k30_nag", _T, "µs", "A costlier pack: NAG, 32 hidden units, k = 30."),
-    Meaning("trainer_fused_us_per_trial_step", _T, "µs", "The backend in plain torch that takes over where no C compiler "
-            "is found, on a pack of 256."),
+    Meaning("trainer_fused_us_per_trial_step", _T, "µs", "The backend in plain torch that takes over without a C "
+            "compiler, on a pack of 256."),
     Meaning("trainer_eager_us_per_trial_step", _T, "µs", "The first pack on the eager backend, plain PyTorch."),
     Meaning("trainer_us_trials_{n}", _T, "µs", "A pack of {n} trials."),
     Meaning("trainer_us_k_{k}_{solver}", _T, "µs", "Solver {solver} with k = {k}."),

@@ -22,7 +22,8 @@ def bench_figures(**changed: object) -> dict[str, object]:
         "paper_grid_us_{}": tuple("_".join(p) for p in itertools.product(SOLVERS, ("0", "16", "32"), OPTIMIZERS)),
         "paper_grid_{}": ("hours", "us_per_trial_step", "setup_hours", "linearity"),
         "trainer_{}": (
-            "speedup_per_core", "us_per_trial_step", "us_per_trial_step_h32_k30_nag", "eager_us_per_trial_step"
+            "speedup_per_core", "us_per_trial_step", "us_per_trial_step_h32_k30_nag", "eager_us_per_trial_step",
+            "fused_us_per_trial_step",
         ),
         "{}": (
             "twin_us_per_trial_step", "import_mb", "pack_peak_mb", "sweep_startup_s", "sweep_overhead_ms_per_trial",

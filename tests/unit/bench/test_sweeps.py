@@ -67,7 +67,7 @@ def test_a_filled_store_holds_every_trial(tmp_path: Path) -> None:
     fill(RecordStore(tmp_path / "records"), configs)
     packing = TrainPacking()
     outcomes = packing.outcomes(configs)
-    assert {packing.name(config) for config in configs} == set(outcomes)
+    assert {packing.describe(config).name for config in configs} == set(outcomes)
     assert all(outcome.error is None for outcome in outcomes.values())
 
 

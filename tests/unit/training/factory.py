@@ -76,6 +76,7 @@ class Job:
     batch: int = 5
     problems: QuadraticProblems = PROBLEMS
     dtype: torch.dtype = torch.float32
+    device: str = "cpu"
     curve: tuple[int, ...] | None = None
 
     def ensemble(self, members: Sequence[Member]) -> ReasoningEnsemble:
@@ -88,6 +89,7 @@ class Job:
             [m.step_size for m in members],
             [m.learn and self.solver != "rnn" for m in members],
             dtype=self.dtype,
+            device=self.device,
         )
 
     def settings(self, members: Sequence[Member]) -> FitSettings:
