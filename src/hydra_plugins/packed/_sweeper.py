@@ -7,7 +7,7 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobStatus
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
@@ -16,6 +16,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hydra_plugins.packed._expansion import Expander, group_options
 from hydra_plugins.packed._launcher import PackedLauncher
+
+MOST_REASONS = 5
+"""Reasons told at the end of a sweep."""
 
 
 @dataclass
@@ -76,8 +79,7 @@ class PackedSweeper(Sweeper):
         ]
         failed = [r for batch in batches for r in batch if r.status is JobStatus.FAILED]
         if failed:
-            reasons = sorted({str(r._return_value) for r in failed})
-            raise HydraException(f"{len(failed)} of {len(trials)} trials failed: {'; '.join(reasons[:5])}")
+            raise HydraException(f"{len(failed)} of {len(trials)} trials failed: {_reasons(failed)}")
         return batches
 
     def _basic(self) -> Sweeper:
@@ -93,3 +95,12 @@ class PackedSweeper(Sweeper):
         return Plugins.instance().instantiate_sweeper(
             hydra_context=self.hydra_context, task_function=self.task_function, config=config
         )
+
+
+def _reasons(failed: list[JobReturn]) -> str:
+    """Tell why trials failed: each reason once, with the number of its trials and the first of them."""
+    of: dict[str, list[JobReturn]] = {}
+    for returned in failed:
+        of.setdefault(str(returned._return_value), []).append(returned)
+    told = [f"{reason} ({len(r)} trials, first: {' '.join(r[0].overrides or [])})" for reason, r in of.items()]
+    return "; ".join(told[:MOST_REASONS]) + (f"; and {len(told) - MOST_REASONS} more" * (len(told) > MOST_REASONS))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,8 +25,12 @@ from unrolled.training.fit import discard_checkpoint
 POLL_SECONDS = 1.0
 """Time between two looks at trials that another process is running."""
 
-STATE = ("trial", "status", "error", "experiments", "started_at")
-"""Columns that say what became of a trial."""
+STATE = ("trial", "status", "error", "experiments", "started_at", "task", "solver.name", "backend")
+"""Columns that say what became of a trial, and by what."""
+
+
+class MixedBackendsWarning(UserWarning):
+    """Trials of one sweep were computed by different backends, whose results agree to rounding only."""
 
 
 @dataclass(frozen=True)
@@ -99,12 +104,14 @@ class Todo:
     Args:
         packs: the missing trials, in packs.
         present: trials that the store holds with a result.
+        backends: by task and solver, what computed the trials that are there, and others of their experiments.
         failed: trials that failed earlier, with the time when: they are tried again, if asked for.
         left_failed: how many of them will not be.
     """
 
     packs: list[Pack]
     present: int
+    backends: dict[tuple[str, str], set[str]]
     failed: dict[str, str]
     left_failed: int
 
@@ -129,7 +136,17 @@ def plan_sweep(trials: list[Trial], settings: RunSettings) -> Todo:
         left = tuple(trial for trial in pack.trials if trial.name not in done)
         if left:
             packs.append(Pack(left))
-    return Todo(packs, len(asked) - len(failed), failed, 0 if settings.retry_failed else len(failed))
+    # A worker is given one pack of a sweep: what belongs to the same experiments tells what ran the others.
+    experiments = {name for trial in trials for name in trial.experiments}
+    related = [bool(experiments.intersection(names)) for names in records["experiments"]]
+    beside = records[records["trial"].isin(asked["trial"]) | related]
+    backends = _backends(beside[beside["status"] != "failed"])
+    return Todo(packs, len(asked) - len(failed), backends, failed, 0 if settings.retry_failed else len(failed))
+
+
+def _backends(records: pd.DataFrame) -> dict[tuple[str, str], set[str]]:
+    groups = records.groupby(["task", "solver.name"])["backend"]
+    return {(str(task), str(solver)): set(names) for (task, solver), names in groups}
 
 
 def run_sweep(
@@ -198,7 +215,7 @@ class _Run:
     ) -> None:
         self.settings, self.summary, self.on_pack, self.say = settings, summary, on_pack, say
         self.queue, self.total = deque(todo.packs), sum(pack.cost for pack in todo.packs)
-        self.failed_before = todo.failed
+        self.failed_before, self.backends = todo.failed, todo.backends
         self.store, self.leases = settings.store, settings.leases
 
     def go(self) -> None:
@@ -260,8 +277,22 @@ class _Run:
         rows = _results(pack, self.settings, self.summary, on_progress)
         written = self.store.read(self.store.write(rows))
         discard_checkpoint(_checkpoint(pack, self.settings))
+        self._watch_backends(rows[rows["status"] != "failed"])
         if written is not None:
             self.on_pack(written)
+
+    def _watch_backends(self, rows: pd.DataFrame) -> None:
+        """Tell when a backend takes over from another one in mid-sweep."""
+        for key, new in _backends(rows).items():
+            known = self.backends.setdefault(key, new)
+            if not new <= known:
+                warnings.warn(
+                    f"{' '.join(key)}: computed by {', '.join(sorted(new))}, earlier trials of this sweep by "
+                    f"{', '.join(sorted(known))}: they agree to rounding only; run.backend keeps to one",
+                    MixedBackendsWarning,
+                    stacklevel=2,
+                )
+                self.backends[key] = known | new
 
 
 def _updater(bar: tqdm, share: float) -> Callable[[float], None]:

@@ -127,7 +127,7 @@ def test_bad_settings_are_told(app: Path, override: str, message: str) -> None:
 def test_a_failed_pack_is_named_and_the_others_run(app: Path) -> None:
     done = sweep(app, "kind=bad,good", "x=1,2")
     assert done.returncode != 0
-    assert "2 of 4 trials failed: RuntimeError: this kind is bad" in done.stderr
+    assert "2 of 4 trials failed: RuntimeError: this kind is bad (2 trials, first: kind=bad x=1)" in done.stderr
     assert results(app) == {"good-1-0": 1, "good-2-0": 4}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from tests.unit.sweep.factory import BreaksAt, InterruptedAfter, comparable, pro
 
 from unrolled.records.provenance import git_state
 from unrolled.records.schema import COLUMNS
-from unrolled.sweep.run import RunSettings, duration, run_sweep
+from unrolled.sweep.run import MixedBackendsWarning, RunSettings, duration, run_sweep
 from unrolled.sweep.tasks import TASKS
 from unrolled.sweep.trial import packs_of, trials_of
 from unrolled.training.fit import fit
@@ -267,3 +268,20 @@ def test_the_opening_line_says_how_much_there_is_to_do(tmp_path: Path) -> None:
 )
 def test_durations_are_said_as_people_say_them(seconds: float, said: str) -> None:
     assert duration(seconds) == said
+
+
+def test_a_backend_that_takes_over_in_mid_sweep_is_told(tmp_path: Path) -> None:
+    run(tiny("seed=0"), tmp_path, backend="eager")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run(tiny("seed=0,1"), tmp_path, backend="eager")
+    said = "fit gd: computed by fused, earlier trials of this sweep by eager: they agree to rounding only"
+    with pytest.warns(MixedBackendsWarning, match=said):
+        run(tiny("seed=0,1,2"), tmp_path, backend="fused")
+
+
+def test_a_worker_with_one_pack_sees_the_backend_of_the_others(tmp_path: Path) -> None:
+    one, other = ([config | {"experiment": "reasoning/rnn"} for config in tiny(f"seed={seed}")] for seed in (0, 1))
+    run(one, tmp_path, backend="eager")
+    with pytest.warns(MixedBackendsWarning, match="computed by fused, earlier trials of this sweep by eager"):
+        run(other, tmp_path, backend="fused")
