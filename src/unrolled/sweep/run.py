@@ -138,7 +138,7 @@ def plan_sweep(trials: list[Trial], settings: RunSettings) -> Todo:
             packs.append(Pack(left))
     # A worker is given one pack of a sweep: what belongs to the same experiments tells what ran the others.
     experiments = {name for trial in trials for name in trial.experiments}
-    related = [bool(experiments.intersection(names)) for names in records["experiments"]]
+    related = records["experiments"].map(lambda names: not experiments.isdisjoint(names)).astype(bool)
     beside = records[records["trial"].isin(asked["trial"]) | related]
     backends = _backends(beside[beside["status"] != "failed"])
     return Todo(packs, len(asked) - len(failed), backends, failed, 0 if settings.retry_failed else len(failed))
