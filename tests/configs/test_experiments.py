@@ -11,7 +11,8 @@ import yaml
 from unrolled.config.check import Flat, check, experiment_names
 from unrolled.config.schema import CONFIGS
 from unrolled.sweep.expand import expand
-from unrolled.sweep.run import RunSettings, run_sweep
+from unrolled.sweep.run import run_sweep
+from unrolled.sweep.todo import RunSettings
 from unrolled.sweep.trial import trials_of
 
 FILES = sorted((CONFIGS / "experiment").rglob("*.yaml"))

@@ -94,7 +94,7 @@ def test_results_go_where_the_config_says() -> None:
 
 
 def test_the_closing_lines_count_and_name_failed_packs() -> None:
-    summary = Summary(9, 4, {"finished": 2, "diverged": 1, "failed": 2}, [("abc", "RuntimeError: broken")], 3.2)
+    summary = Summary(9, 4, {"finished": 2, "diverged": 1, "failed": 2}, [("abc", "RuntimeError: broken")], seconds=3.2)
     assert closing(summary).splitlines() == [
         "9 trials: 4 were there; now: 1 diverged, 2 failed, 2 finished (3 s)",
         "FAILED pack abc: RuntimeError: broken",
@@ -123,3 +123,14 @@ def test_a_device_that_is_not_there_is_told_before_anything_runs(tmp_path: Path,
     with pytest.raises(ConfigError, match=rf"^run.device: given '{device}', allowed: cpu"):
         run_configs(configs, lambda line: None)
     assert not (tmp_path / "r").exists()
+
+
+def test_the_closing_lines_tell_what_is_left() -> None:
+    summary = Summary(9, 4, {"failed": 1}, [("abc", "E")], elsewhere=2, not_started=1, left_failed=1, seconds=1.0)
+    assert closing(summary).splitlines() == [
+        "9 trials: 4 were there; now: 1 failed; 2 run by another process meanwhile (1 s)",
+        "FAILED earlier and left so: 1 trials; run.retry_failed=true runs them again",
+        "NOT STARTED after a failure, as run.on_error is stop: 1 trials",
+        "FAILED pack abc: E",
+    ]
+    assert not summary.complete

@@ -15,7 +15,8 @@ import pandas as pd
 
 from unrolled.config.check import Flat, check
 from unrolled.sweep.expand import expand
-from unrolled.sweep.run import RunSettings, run_sweep
+from unrolled.sweep.run import run_sweep
+from unrolled.sweep.todo import RunSettings
 from unrolled.sweep.trial import trials_of
 
 DATASET, NUMBERS = "reasoning_dataset.npz", "reasoning_authors.csv"

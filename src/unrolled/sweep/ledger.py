@@ -10,8 +10,8 @@ import pandas as pd
 
 from unrolled.records.select import of_experiment
 from unrolled.sweep.estimate import measured_seconds
-from unrolled.sweep.run import RunSettings, duration
 from unrolled.sweep.tasks import TASKS
+from unrolled.sweep.todo import RunSettings, duration
 from unrolled.sweep.trial import Pack, Trial
 
 STATES = ("finished", "diverged", "failed", "running", "stale", "missing")

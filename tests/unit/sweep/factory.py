@@ -13,8 +13,9 @@ import pandas as pd
 from unrolled.config.check import Flat
 from unrolled.data.quadratic import QuadraticProblems, generate
 from unrolled.sweep.expand import expand
-from unrolled.sweep.run import RunSettings, Summary, run_sweep
+from unrolled.sweep.run import Summary, run_sweep
 from unrolled.sweep.tasks import FitTask, Metrics, RunContext
+from unrolled.sweep.todo import RunSettings
 from unrolled.sweep.trial import trials_of
 
 TINY = (

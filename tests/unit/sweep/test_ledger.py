@@ -12,8 +12,8 @@ from unrolled.data.quadratic import generate
 from unrolled.records.leases import Leases
 from unrolled.sweep import tasks
 from unrolled.sweep.ledger import STATES, Ledger
-from unrolled.sweep.run import RunSettings
 from unrolled.sweep.tasks import TASKS, FitTask
+from unrolled.sweep.todo import RunSettings
 from unrolled.sweep.trial import trials_of
 
 

@@ -15,8 +15,9 @@ from tests.unit.sweep.factory import BreaksAt, InterruptedAfter, comparable, pro
 
 from unrolled.records.provenance import git_state
 from unrolled.records.schema import COLUMNS
-from unrolled.sweep.run import MixedBackendsWarning, RunSettings, duration, run_sweep
+from unrolled.sweep.run import MixedBackendsWarning, run_sweep
 from unrolled.sweep.tasks import TASKS
+from unrolled.sweep.todo import RunSettings, duration
 from unrolled.sweep.trial import packs_of, trials_of
 from unrolled.training.fit import fit
 
@@ -285,3 +286,13 @@ def test_a_worker_with_one_pack_sees_the_backend_of_the_others(tmp_path: Path) -
     run(one, tmp_path, backend="eager")
     with pytest.warns(MixedBackendsWarning, match="computed by fused, earlier trials of this sweep by eager"):
         run(other, tmp_path, backend="fused")
+
+
+def test_on_error_stop_starts_no_further_pack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TASKS, "fit", BreaksAt(0))
+    summary, records = run(tiny(*GRID), tmp_path, on_error="stop", max_pack=4)
+    assert (summary.counts, summary.not_started, summary.complete) == ({"failed": 4}, 4, False)
+    assert len(records) == 4
+    monkeypatch.setitem(TASKS, "fit", BreaksAt(-1))
+    summary, _ = run(tiny(*GRID), tmp_path, on_error="stop")
+    assert (summary.counts, summary.complete) == ({"finished": 8}, True)

@@ -16,8 +16,9 @@ from tests.unit.sweep.factory import comparable, tiny
 
 from unrolled.config.check import Flat
 from unrolled.sweep import run as module
-from unrolled.sweep.run import RunSettings, Summary, run_sweep
+from unrolled.sweep.run import Summary, run_sweep
 from unrolled.sweep.tasks import TASKS, FitTask, Metrics
+from unrolled.sweep.todo import RunSettings
 from unrolled.sweep.trial import trials_of
 
 GRID = ("network.width=2,3,4,5", "seed=0,1", "optim.lr=0.1,0.01")
