@@ -10,10 +10,12 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from tests.entrypoints.conftest import ROOT, SCRIPTS, Shell, wait_for
 from tests.unit.sweep.factory import TINY, comparable
 
+from unrolled.records.schema import SCHEMA_VERSION
 from unrolled.records.store import load_records
 
 SWEEP = ("solver=gd,nag", "solver.steps=1,4", "seed=range(4)", "optim.lr=1e-2,1e-3", "hydra.launcher.max_pack=16")
@@ -148,3 +150,20 @@ def test_an_out_of_range_value_in_trial_7312_stops_everything_before_it_begins(s
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: optim.lr: given -1.0, allowed: a finite number > 0 (trial 7,312 of 10,200: ")
     assert not list(shell.folder.iterdir())
+
+
+def test_a_store_of_a_newer_schema_is_left_alone(shell: Shell) -> None:
+    out = shell.folder / "out"
+    first = shell.script("train.py", *arguments("basic", out, "seed=0", "solver=gd"))
+    assert first.returncode == 0, first.stderr
+    (path,) = (out / "records").glob("*.parquet")
+    table = pq.read_table(path)
+    newer = str(SCHEMA_VERSION + 1)
+    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, b"unrolled_schema": newer.encode()}), path)
+    before = path.read_bytes()
+    done = shell.script("train.py", *arguments("basic", out))
+    assert done.returncode == 2
+    (line,) = [text for text in done.stderr.splitlines() if text.startswith("error: ")]
+    assert f"was written with record schema {newer}, this version reads up to {SCHEMA_VERSION}: update" in line
+    assert path.read_bytes() == before
+    assert list((out / "records").iterdir()) == [path]
