@@ -39,10 +39,8 @@ def main() -> int:
         ledger = Ledger(trials_of(configs), settings_of(configs))
         print(ledger.status().to_string(), "nothing was run, as --dry-run was given", sep="\n")
         return 0
-    failed = []
-    if options.launcher != "basic":
-        overrides += [f"hydra.launcher.on_error={configs[0]['run.on_error']}"]
-        failed = sweep_over(options.launcher, names, overrides)
+    launcher, on_error = options.launcher, configs[0]["run.on_error"]
+    failed = sweep_over(launcher, names, overrides, on_error) if launcher != "basic" else []
     summary = run_configs(configs) if not failed else None
     frame = load_records(folder_of(configs[0]) / "records")
     # Variations of an experiment may lie beside its own trials: they are not part of what is reproduced.

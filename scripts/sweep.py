@@ -34,16 +34,18 @@ def main() -> int:
         print(f"{ledger.settings.folder}\n{ledger.status().to_string()}")
         return 0
     state = "failed" if options.command == "retry" else options.state
-    chosen = [e for e in ledger.entries if state in (None, e.state) and e.trial.name.startswith(options.trial or "")]
-    if options.trial and not chosen:
+    asked = [entry for entry in ledger.entries if entry.trial.name.startswith(options.trial or "")]
+    if options.trial and not asked:
         raise ConfigError(f"--trial: given {options.trial!r}, allowed: the hash of a trial of these experiments")
+    chosen = [entry for entry in asked if state in (None, entry.state)]
+    none = f"none of {len(asked)} trials is {state}"
     if options.command == "explain" or options.dry_run:
-        print("\n".join(ledger.lines(chosen)) or "no such trial")
+        print("\n".join(ledger.lines(chosen)) or none)
         return 0
     wanted = {entry.trial.name for entry in chosen}
     again = [config | {"run.retry_failed": True} for config in configs if trial_of(config).name in wanted]
     summary = run_configs(again) if again else None
-    print(closing(summary) if summary else "no trial has failed")
+    print(closing(summary) if summary else none)
     return int(summary is not None and not summary.complete)
 
 

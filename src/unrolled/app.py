@@ -8,8 +8,10 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from functools import lru_cache
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pandas as pd
 import torch
@@ -61,7 +63,13 @@ def settings_of(configs: Sequence[Flat]) -> RunSettings:
     if len({(folder_of(config), config["scale.name"]) for config in configs}) > 1:
         raise ConfigError("scale: given several, allowed: one a run, as each has a results folder of its own")
     names = [f.name for f in fields(RunSettings) if f.name not in ("folder", "scale")]
-    return RunSettings(folder_of(first), first["scale.name"], **{name: first[f"run.{name}"] for name in names})
+    return _settings(folder_of(first), first["scale.name"], *(first[f"run.{name}"] for name in names))
+
+
+@lru_cache(maxsize=8)
+def _settings(*values: Any) -> RunSettings:
+    """Return the same object for the same settings: its store remembers what it has read."""
+    return RunSettings(*values)
 
 
 def run_configs(configs: Sequence[Flat], say: Callable[[str], None] | None = print) -> Summary:

@@ -11,13 +11,16 @@ from typing import Any
 from hydra.errors import HydraException
 
 from hydra_plugins.packed import Description, Outcome, check_launcher
-from unrolled.app import closing, folder_of, run_configs
+from unrolled.app import closing, folder_of, run_configs, settings_of
 from unrolled.config.check import ConfigError, Flat, check, flatten
 from unrolled.config.schema import CONFIGS
-from unrolled.records.store import RecordStore
-from unrolled.sweep.trial import trial_of
+from unrolled.sweep.run import share_rows
+from unrolled.sweep.trial import trial_of, trials_of
 
 TRAIN = CONFIGS.parent / "scripts" / "train.py"
+
+GRACE_SECONDS = 5.0
+"""Time in which a sweep that was interrupted with this process ends by itself."""
 
 FLOAT_BYTES = 4
 COPIES = 12
@@ -28,30 +31,49 @@ class PackFailedError(RuntimeError):
     """A pack raised; its rows are recorded as failed."""
 
 
-def sweep_over(launcher: str, experiments: Sequence[str], overrides: Sequence[str]) -> list[str]:
+def sweep_over(launcher: str, experiments: Sequence[str], overrides: Sequence[str], on_error: str) -> list[str]:
     """Run experiments as multirun sweeps over a Hydra launcher, each in a process of its own.
 
     Args:
         launcher: name of the launcher that the packs are handed to.
         experiments: names like ``reasoning/generalization``.
         overrides: further overrides of each.
+        on_error: ``continue`` runs all experiments to their end; ``stop`` starts nothing after a failure.
 
     Returns:
-        The experiments of which a trial failed; all have run to their end.
+        The experiments of which a trial failed, or that were not started.
 
     Raises:
         ConfigError: the launcher is not installed.
+        KeyboardInterrupt: after the running sweep has ended.
     """
     try:
         check_launcher(launcher, "LAUNCHER")
     except HydraException as error:
         raise ConfigError(str(error)) from error
-    failed = []
+    more = [f"hydra.launcher.over={launcher}", f"hydra.launcher.on_error={on_error}"]
+    more += [f"hydra.launcher.{o.removeprefix('run.')}" for o in overrides if o.startswith("run.max_pack=")]
+    failed: list[str] = []
     for name in experiments:
-        sweep = [f"experiment={name}", f"hydra.launcher.over={launcher}", *overrides]
-        if subprocess.run([sys.executable, str(TRAIN), "-m", *sweep], check=False).returncode:
+        if failed and on_error == "stop":
+            failed.append(f"{name} (not started)")
+        elif _status([sys.executable, str(TRAIN), "-m", f"experiment={name}", *more, *overrides]):
             failed.append(name)
     return failed
+
+
+def _status(command: list[str]) -> int:
+    """Run a command; an interrupt lets it end in its own way, and reaches it where it came to this process alone."""
+    process = subprocess.Popen(command)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        try:
+            process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            process.wait()
+        raise
 
 
 class TrainPacking:
@@ -62,12 +84,21 @@ class TrainPacking:
         trial = trial_of(check(flatten(config)))
         return Description(trial.name, trial.task.packable, trial.task.cost(trial.config), _bytes_of(trial.config))
 
+    def begin(self, configs: Sequence[Mapping[str, Any]]) -> None:
+        """Let rows that are there serve this sweep's experiment too: trials that have one are not run."""
+        flats: list[Flat] = [flatten(config) for config in configs]
+        by_folder = {str(folder_of(flat)): flat for flat in flats}
+        for folder, first in by_folder.items():
+            settings = settings_of([first])
+            if not settings.store.load(["experiments"]).empty:
+                share_rows(settings, trials_of([flat for flat in flats if str(folder_of(flat)) == folder]))
+
     def outcomes(self, configs: Sequence[Mapping[str, Any]]) -> Mapping[str, Outcome]:
         """Return what the records hold of these trials: the training loss, or the error of a failed one."""
         flats = {str(folder_of(flat)): flat for flat in map(flatten, configs)}
         found: dict[str, Outcome] = {}
         for flat in flats.values():
-            records = RecordStore(folder_of(flat) / "records").load(["error", "train_loss"])
+            records = settings_of([flat]).store.load(["error", "train_loss"])
             losses = records["train_loss"] if "train_loss" in records else [math.nan] * len(records)
             for name, status, error, loss in zip(
                 records["trial"], records["status"], records["error"], losses, strict=True

@@ -97,7 +97,7 @@ def test_a_killed_worker_costs_only_packs_in_flight(launcher: str, machine: Shel
         assert "Task _run_job failed. There are 3 retries remaining" in stdout + stderr
     else:
         assert f"{launcher} lost a worker" in stdout + stderr
-        assert "(attempt 2 of 3, after a lost worker)" in stdout + stderr
+        assert "are submitted again, after a lost worker" in stdout + stderr
     pd.testing.assert_frame_equal(comparable(load_records(out / "records")), long_basic)
     assert not list(checkpoints.glob("*.pt"))
 
@@ -167,3 +167,14 @@ def test_a_store_of_a_newer_schema_is_left_alone(shell: Shell) -> None:
     assert f"was written with record schema {newer}, this version reads up to {SCHEMA_VERSION}: update" in line
     assert path.read_bytes() == before
     assert list((out / "records").iterdir()) == [path]
+
+
+def test_trials_that_are_there_serve_another_experiment_over_a_launcher_too(shell: Shell) -> None:
+    out = shell.folder / "out"
+    names = ("reasoning/generalization", "reasoning/training_size")
+    for name in names:
+        more = (f"experiment={name}", "scale=smoke", "data.n_train=10", "network.width=4", "optim.epochs=4")
+        done = shell.script("train.py", *arguments("basic", out, *more, "optim=adam", "seed=0,1"))
+        assert done.returncode == 0, done.stderr
+    assert "16 trials: 16 already there, 0 to run" in done.stdout
+    assert [sorted(row) for row in load_records(out / "records")["experiments"]] == [sorted(names)] * 16

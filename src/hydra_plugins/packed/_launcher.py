@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
@@ -23,15 +19,13 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from hydra_plugins.packed._expansion import Expanded
-from hydra_plugins.packed._planning import Plan, pack_name, plan
+from hydra_plugins.packed._planning import Plan, plan
 from hydra_plugins.packed._protocol import ATTRIBUTE, Description, Outcome, Packing
+from hydra_plugins.packed._sweep import PackedSweep, told_if_full
 
 log = logging.getLogger(__name__)
 
 GROUP = "hydra/launcher"
-STOP, STARTED = "stop", "started"
-"""Files that packs of one submission leave: one of them failed, one of them began."""
-
 EXTRAS = {
     "joblib": "hydra-joblib-launcher",
     "ray": "hydra-ray-launcher",
@@ -48,7 +42,7 @@ class PackedLauncherConf:
         over: the launcher that runs the packs, by its name in the config group ``hydra/launcher``.
         settings: that launcher's own settings, merged into its config.
         max_pack: most trials a pack; null chooses by memory.
-        attempts: how often packs are submitted that were lost with their worker.
+        attempts: how often a pack may be lost with its worker before it is given up.
         on_error: ``continue`` runs all packs; ``stop`` starts no pack after one has failed.
         dry_run: tell what would run, and run nothing.
         trial_folders: also write a folder for each trial into the sweep's, with its config and overrides.
@@ -111,33 +105,6 @@ class PackedTrialError(HydraException):
     """A trial failed; the message is the one its application recorded."""
 
 
-class PackTask:
-    """The task function that the wrapped launcher runs: one pack, named by the number of its job.
-
-    Args:
-        packing: the application's protocol.
-        folder: where the packs' trials lie as ``<number>.json``.
-        stop_on_error: leave a mark at a failure that keeps later packs from starting.
-    """
-
-    def __init__(self, packing: Packing, folder: Path, stop_on_error: bool) -> None:
-        self.packing, self.folder, self.stop_on_error = packing, folder, stop_on_error
-
-    def __call__(self, config: DictConfig) -> str | None:
-        """Run the pack; return the error of a failed one, as not every launcher brings exceptions back whole."""
-        (self.folder / STARTED).touch()
-        if (self.folder / STOP).exists():
-            return "not started: an earlier pack failed and hydra.launcher.on_error is stop"
-        number = HydraConfig.get().job.num
-        try:
-            self.packing.run(json.loads((self.folder / f"{number}.json").read_text()))
-        except Exception as error:  # whatever the application raises belongs to this pack alone
-            if self.stop_on_error:
-                (self.folder / STOP).touch()
-            return f"{type(error).__name__}: {error}"
-        return None
-
-
 class PackedLauncher(Launcher):
     """Runs trials in packs over another launcher; see :class:`PackedLauncherConf` for the arguments.
 
@@ -185,7 +152,7 @@ class PackedLauncher(Launcher):
         if self.packing is None:
             if self.dry_run:
                 raise HydraException("hydra.launcher.dry_run: given true, allowed for applications that are packed")
-            return self._wrapped(self.task_function).launch(job_overrides, initial_job_idx)
+            return self.wrapped(self.task_function).launch(job_overrides, initial_job_idx)
         trials = []
         for overrides in job_overrides:
             config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
@@ -199,7 +166,8 @@ class PackedLauncher(Launcher):
     def launch_trials(self, trials: Sequence[Expanded], initial_job_idx: int = 0) -> list[JobReturn]:
         """Check, pack and run trials; return one JobReturn a trial, in order.
 
-        Packs that were lost with their worker are submitted again, up to ``attempts`` times.
+        A pack that was lost with its worker is submitted again until that has happened ``attempts`` times; the last
+        time it runs alone, so that a deadly pack takes no other with it.
         """
         packing = self.packing
         assert packing is not None
@@ -207,30 +175,17 @@ class PackedLauncher(Launcher):
         configs = [trial.config for trial in trials]
         whole = plan(configs, self._described(trials), self.max_pack)
         if not self.dry_run:
-            with _told_if_full(self.config):
+            packing.begin(configs)
+        sweep = PackedSweep(self, packing, trials, whole, initial_job_idx)
+        if self.dry_run:
+            sweep.announce(sweep.unfinished())
+        else:
+            with told_if_full(self.config):
                 self._write_folders(trials, whole)
-        errors: dict[str, str] = {}
-        outcomes = dict(packing.outcomes(configs))
-        number = initial_job_idx
-        for attempt in range(1, self.attempts + 1):
-            packs = self._unfinished(whole, outcomes, errors)
-            if not packs and attempt > 1:
-                break
-            log.info(self._opening(whole, outcomes, packs, attempt))
-            if not packs or self.dry_run:
-                break
-            errors |= self._submit(packs, trials, whole, number)
-            number += len(packs)
-            outcomes = dict(packing.outcomes(configs))
-        lost = None if self.dry_run else Outcome(error=f"lost with its worker {self.attempts} times")
+            sweep.run()
         task_name = str(self.config.hydra.job.name)
         return [
-            TrialReturn(
-                trial,
-                outcomes.get(name) or (Outcome(error=errors[name]) if name in errors else lost),
-                self.config,
-                task_name,
-            )
+            TrialReturn(trial, None if self.dry_run else sweep.outcome(name), self.config, task_name)
             for trial, name in zip(trials, whole.names, strict=True)
         ]
 
@@ -258,52 +213,7 @@ class PackedLauncher(Launcher):
             OmegaConf.save(OmegaConf.create(trial.config), folder / "config.yaml")
             OmegaConf.save(OmegaConf.create(list(trial.overrides)), folder / "overrides.yaml")
 
-    @staticmethod
-    def _unfinished(whole: Plan, outcomes: dict[str, Outcome], errors: dict[str, str]) -> list[tuple[int, ...]]:
-        done = {name for name, outcome in outcomes.items() if outcome.done} | set(errors)
-        left = [tuple(i for i in pack if whole.names[i] not in done) for pack in whole.packs]
-        return [pack for pack in left if pack]
-
-    def _opening(self, whole: Plan, outcomes: dict[str, Outcome], packs: list[tuple[int, ...]], attempt: int) -> str:
-        trials, missing = len(set(whole.names)), sum(map(len, packs))
-        text = f"{trials} trials: {trials - missing} already there, {missing} to run in {len(packs)} packs"
-        if self.dry_run:
-            return f"{text} over {self.over}; nothing runs, as hydra.launcher.dry_run is on"
-        again = f" (attempt {attempt} of {self.attempts}, after a lost worker)" if attempt > 1 else ""
-        return f"{text} over {self.over}{again}"
-
-    def _submit(
-        self, packs: list[tuple[int, ...]], trials: Sequence[Expanded], whole: Plan, number: int
-    ) -> dict[str, str]:
-        """Hand packs to the wrapped launcher; return the errors of packs that ran and failed, by trial."""
-        assert self.config is not None
-        assert self.packing is not None
-        token = pack_name([whole.names[i] for pack in packs for i in pack])
-        folder = Path(str(self.config.hydra.sweep.dir)).absolute() / "packs" / f"{token}-{os.getpid()}-{number}"
-        with _told_if_full(self.config):
-            folder.mkdir(parents=True, exist_ok=True)
-            for offset, pack in enumerate(packs):
-                (folder / f"{number + offset}.json").write_text(json.dumps([trials[i].config for i in pack]))
-        task = PackTask(self.packing, folder, self.on_error == "stop")
-        jobs = [list(trials[pack[0]].overrides) for pack in packs]
-        try:
-            returns = self._wrapped(task).launch(jobs, number)
-        except Exception as error:  # a lost worker: each launcher has its own name for it
-            if not (folder / STARTED).exists():
-                raise HydraException(
-                    f"{self.over} could not start any pack: {type(error).__name__}: {error}"
-                ) from error
-            log.warning(f"{self.over} lost a worker: {type(error).__name__}: {str(error).splitlines()[0]}")
-            return {}
-        shutil.rmtree(folder, ignore_errors=True)
-        return {
-            whole.names[i]: str(value)
-            for pack, returned in zip(packs, returns, strict=True)
-            if (value := _error_of(returned)) is not None
-            for i in pack
-        }
-
-    def _wrapped(self, task: TaskFunction) -> Launcher:
+    def wrapped(self, task: TaskFunction) -> Launcher:
         assert self.hydra_context is not None
         return Plugins.instance().instantiate_launcher(
             hydra_context=self.hydra_context, task_function=task, config=self._wrapped_config()
@@ -324,21 +234,3 @@ class PackedLauncher(Launcher):
                 f"hydra.launcher.settings: {reason}; the settings of {self.over} are {allowed or 'none'}"
             ) from error
         return config
-
-
-@contextmanager
-def _told_if_full(config: DictConfig) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise HydraException(
-            f"hydra.sweep.dir: cannot write {config.hydra.sweep.dir}: {error}; free space, or choose another folder"
-        ) from error
-
-
-def _error_of(returned: JobReturn) -> str | None:
-    try:
-        value = returned.return_value
-    except Exception as error:  # an error outside the pack's own run, in Hydra's job
-        return f"{type(error).__name__}: {error}"
-    return None if value is None else str(value)

@@ -73,6 +73,10 @@ class Packing(Protocol):
         """
         ...
 
+    def begin(self, configs: Sequence[Config]) -> None:
+        """Note what there is to note about a whole sweep; called once, when all its trials have been described."""
+        ...
+
     def outcomes(self, configs: Sequence[Config]) -> Mapping[str, Outcome]:
         """Return, by name, what is known of these trials; those that never ran are missing."""
         ...

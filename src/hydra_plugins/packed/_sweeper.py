@@ -49,6 +49,9 @@ class PackedSweeper(Sweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take Hydra's context and make the launcher, which checks its settings."""
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
+        if self.max_batch_size is not None and self.max_batch_size < 1:
+            given = f"given {self.max_batch_size}, allowed: an integer >= 1 or null"
+            raise HydraException(f"hydra.sweeper.max_batch_size: {given}")
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )

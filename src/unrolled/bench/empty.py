@@ -40,6 +40,9 @@ class EmptyPacking:
             raise ValueError(f"seed: given {config['seed']}, allowed: an integer >= 0")
         return Description(str(config["seed"]), {"seed"}, cost=0.0)
 
+    def begin(self, configs: Sequence[Mapping[str, Any]]) -> None:
+        """Note nothing."""
+
     def outcomes(self, configs: Sequence[Mapping[str, Any]]) -> Mapping[str, Outcome]:
         """Return what the files hold."""
         folders = {Path(config["store"]) for config in configs}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import errno
+import fcntl
 import json
 import os
 import socket
@@ -83,16 +84,29 @@ class Leases:
         Who is about to take a lease calls it inside :meth:`guard`.
         """
         found: dict[str, str] = {}
-        for file in sorted(self.folder.glob("*.json")):
+        for file in self._files():
             try:
                 lock = self._locked(_lock_path(file), timeout=0)
             except Timeout:
-                with suppress(FileNotFoundError):  # released since
-                    content = json.loads(file.read_text())
-                    found |= dict.fromkeys(content["trials"], content["holder"])
-            else:
+                found |= _content(file)
+                continue
+            if lock is not None:  # without locks nobody knows who is dead
                 Lease(file, lock).release()
         return found
+
+    def held(self) -> dict[str, str]:
+        """Return what :meth:`taken` returns, for who only looks: nothing is written, so no right to write is needed."""
+        found: dict[str, str] = {}
+        for file in self._files():
+            with suppress(OSError), _lock_path(file).open("rb") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    found |= _content(file)
+        return found
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob("*.json"))
 
     def take(self, trials: Sequence[str]) -> Lease:
         """Take a lease of trials that nobody has; call it inside :meth:`guard`.
@@ -137,6 +151,14 @@ class Leases:
             )
             return None
         return lock
+
+
+def _content(file: Path) -> dict[str, str]:
+    """Return a lease's trials and its holder; nothing where it has been released since."""
+    with suppress(FileNotFoundError):
+        content = json.loads(file.read_text())
+        return dict.fromkeys(content["trials"], content["holder"])
+    return {}
 
 
 def _lock_path(file: Path) -> Path:

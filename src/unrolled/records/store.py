@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -39,14 +39,15 @@ class RecordStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
-        self._seen: dict[tuple[object, ...], pd.DataFrame | None] = {}
+        self._seen: dict[tuple[Path, tuple[str, ...]], tuple[tuple[int, ...], pd.DataFrame | None]] = {}
 
-    def load(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    def load(self, columns: Sequence[str] | None = None, trials: Collection[str] | None = None) -> pd.DataFrame:
         """Return all records, one row a trial, in a fixed order.
 
         Args:
             columns: only these, where a file has them, and those that decide which row counts; None for all. Files
                 that have not changed are then not read again, so that a running sweep may ask often.
+            trials: only these hashes; None for all.
 
         Returns:
             Table sorted by trial hash; empty (with the required columns) when there is no record.
@@ -56,6 +57,8 @@ class RecordStore:
         """
         names = None if columns is None else tuple(dict.fromkeys([*ORDER, *columns]))
         frames = [frame for path in self._files() if (frame := self._unchanged(path, names)) is not None]
+        if trials is not None:
+            frames = [frame[frame["trial"].isin(trials)] for frame in frames]
         frames = [frame for frame in frames if not frame.empty]
         if not frames:
             return pd.DataFrame(columns=list(dict.fromkeys([*REQUIRED, *(names or ())])))
@@ -122,13 +125,14 @@ class RecordStore:
         if columns is None:
             return self.read(path)
         try:
-            state = path.stat()
+            found = path.stat()
         except FileNotFoundError:
             return None
-        key = (path, state.st_mtime_ns, state.st_size, state.st_ino, columns)
-        if key not in self._seen:
-            self._seen[key] = self.read(path, columns)
-        return self._seen[key]
+        state = (found.st_mtime_ns, found.st_size, found.st_ino)
+        known = self._seen.get((path, columns))
+        if known is None or known[0] != state:
+            known = self._seen[path, columns] = state, self.read(path, columns)
+        return known[1]
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob("*.parquet")) if self.folder.is_dir() else []

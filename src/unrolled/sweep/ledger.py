@@ -52,11 +52,13 @@ class Ledger:
 
     def __init__(self, trials: Sequence[Trial], settings: RunSettings) -> None:
         self.settings = settings
-        self._held = settings.leases.taken()  # before the records: a lease that has ended by now has left its rows
+        self._held = settings.leases.held()  # before the records: a lease that has ended by now has left its rows
         self.records = settings.store.load()
         self._rows = {str(row["trial"]): row for row in self.records.to_dict("records")}
         asked = {trial.name for trial in trials}
-        self._outdated = {_recipe(row): row for name, row in self._rows.items() if name not in asked}
+        self._outdated = {
+            _recipe(row): row for name, row in self._rows.items() if name not in asked and row["task"] in TASKS
+        }
         self.entries = [self._entry(trial) for trial in trials]
 
     def _entry(self, trial: Trial) -> Entry:

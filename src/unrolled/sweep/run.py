@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,14 +86,14 @@ def run_sweep(
         KeyboardInterrupt: after the running pack's checkpoint is written.
     """
     began = time.monotonic()
-    _share_rows(settings, trials)
+    share_rows(settings, trials)
     todo = plan_sweep(trials, settings)
     summary = Summary(len(trials), todo.present, left_failed=todo.left_failed)
     if say is not None:
         say(opening(todo, summary.asked, settings))
     _Run(settings, summary, todo, on_pack, say or (lambda line: None)).go()
     if summary.elsewhere:
-        _share_rows(settings, trials)
+        share_rows(settings, trials)
     summary.seconds = time.monotonic() - began
     return summary
 
@@ -131,9 +131,16 @@ class _Run:
                         self._run(own, _updater(bar, self._share(own)))
                     finally:
                         lease.release()
-                elif self.queue:
+                elif others is not None:
                     waited = self._wait(waited)
-        self.summary.not_started = sum(len(pack.trials) for pack in self.queue)
+                else:
+                    waited = 0
+        if self.queue:  # stopped: what others have done meanwhile is not left out
+            left = {trial.name for pack in self.queue for trial in pack.trials}
+            records = self.store.load(STATE, left)
+            done = set(records.loc[records["status"] != "failed", "trial"])
+            self.summary.elsewhere += len(done)
+            self.summary.not_started = len(left) - len(done)
 
     def _stopped(self) -> bool:
         return bool(self.summary.failures) and self.settings.on_error == "stop"
@@ -153,7 +160,7 @@ class _Run:
         """Split a pack into what is to run here, under a lease, and what another process is running."""
         with self.leases.guard():
             taken = self.leases.taken()  # before the records: a lease that has ended by now has left its rows
-            records = self.store.load(STATE)
+            records = self.store.load(STATE, {trial.name for trial in pack.trials})
             rows = {row.trial: row for row in records.itertuples()}
             settled = {t.name for t in pack.trials if t.name in rows and self._is_settled(rows[t.name])}
             left = [trial for trial in pack.trials if trial.name not in settled]
@@ -171,7 +178,9 @@ class _Run:
 
     def _run(self, pack: Pack, on_progress: Callable[[float], None]) -> None:
         rows = _results(pack, self.settings, self.summary, on_progress)
-        written = self.store.read(self.store.write(rows))
+        with self.leases.guard():  # nobody rewrites the same file, to note another experiment, meanwhile
+            path = self.store.write(rows)
+        written = self.store.read(path)
         discard_checkpoint(_checkpoint(pack, self.settings))
         self._watch_backends(rows[rows["status"] != "failed"])
         if written is not None:
@@ -200,8 +209,12 @@ def _updater(bar: tqdm, share: float) -> Callable[[float], None]:
     return update
 
 
-def _share_rows(settings: RunSettings, trials: list[Trial]) -> None:
-    """Let rows that are already there serve the experiments that now ask for them."""
+def share_rows(settings: RunSettings, trials: Sequence[Trial]) -> None:
+    """Let rows that are already there serve the experiments that now ask for them.
+
+    Raises:
+        StoreError: a record file cannot be rewritten.
+    """
     store = settings.store
     if not _unshared(store, trials):
         return
@@ -210,7 +223,7 @@ def _share_rows(settings: RunSettings, trials: list[Trial]) -> None:
             store.add_experiment(names, experiment)
 
 
-def _unshared(store: RecordStore, trials: list[Trial]) -> dict[str, list[str]]:
+def _unshared(store: RecordStore, trials: Sequence[Trial]) -> dict[str, list[str]]:
     records = store.load(STATE)
     known = dict(zip(records["trial"], records["experiments"], strict=True))
     wanted: dict[str, list[str]] = {}

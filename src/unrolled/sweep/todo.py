@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -41,12 +42,12 @@ class RunSettings:
     on_error: str = "continue"
     retry_failed: bool = True
 
-    @property
+    @cached_property
     def store(self) -> RecordStore:
         """The records of this scale."""
         return RecordStore(self.folder / "records")
 
-    @property
+    @cached_property
     def leases(self) -> Leases:
         """Who runs which trial of this scale right now."""
         return Leases(self.folder / "leases")

@@ -25,6 +25,7 @@ class Squares:
             raise ValueError(f"x: given {config['x']}, allowed: >= 0")
         return Description(f"{config['kind']}-{config['x']}-{config['seed']}", {"x", "seed"}, cost=config["x"])
     def name(self, config): return self.describe(config).name
+    def begin(self, configs): pass
     def outcomes(self, configs):
         failed = {f.stem: Outcome(error=f.read_text(), final=True) for f in STORE.glob("*.failed")}
         return failed | {f.stem: Outcome(json.loads(f.read_text())) for f in STORE.glob("*.json")}
@@ -37,6 +38,10 @@ class Squares:
                 raise RuntimeError("this kind is bad")
             if config["kind"] == "deadly" and config["x"] == 2 and len(list(STORE.glob("*.pack"))) == 1:
                 os.kill(os.getpid(), signal.SIGKILL)
+            if config["kind"] == "poison" and config["x"] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if config["kind"] == "poison":
+                time.sleep(0.3)
             (STORE / f"{self.name(config)}.json").write_text(json.dumps(config["x"] ** 2))
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="main")
@@ -112,6 +117,7 @@ def test_an_unknown_launcher_is_told_before_expansion(app: Path) -> None:
     ("override", "message"),
     [
         ("hydra.launcher.max_pack=0", "hydra.launcher.max_pack: given 0, allowed: an integer >= 1 or null"),
+        ("hydra.sweeper.max_batch_size=-1", "hydra.sweeper.max_batch_size: given -1, allowed: an integer >= 1 or null"),
         ("hydra.launcher.on_error=maybe", "hydra.launcher.on_error: given 'maybe', allowed: continue, stop"),
         ("hydra.launcher.attempts=0", "hydra.launcher.attempts: given 0, allowed: an integer >= 1"),
         ("+hydra.launcher.settings.foo=1", "hydra.launcher.settings: Key 'foo' "),
@@ -220,4 +226,37 @@ def test_a_launcher_that_cannot_start_is_not_a_lost_worker(app: Path) -> None:
     done = sweep(app, "x=1,2", "hydra.launcher.over=submitit_slurm")
     assert done.returncode != 0
     assert 'submitit_slurm could not start any pack: RuntimeError: Could not detect "srun"' in done.stderr
-    assert "attempt 2" not in done.stdout + done.stderr
+    assert "submitted again" not in done.stdout + done.stderr
+
+
+LAUNCHERS = ["joblib", "submitit_local"]
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_deadly_pack_takes_no_other_with_it(app: Path, launcher: str) -> None:
+    """Its worker dies each time: the others all finish, also those that ran beside it, and it alone is given up."""
+    jobs = ["+hydra.launcher.settings.n_jobs=2"] if launcher == "joblib" else []
+    done = sweep(
+        app, "kind=poison", "x=range(8)", f"hydra.launcher.over={launcher}", "hydra.launcher.max_pack=1", *jobs
+    )
+    assert done.returncode != 0
+    assert "1 of 8 trials failed: lost with its worker 3 times (1 trials, first: kind=poison x=0)" in done.stderr
+    assert results(app) == {f"poison-{x}-0": x**2 for x in range(1, 8)}
+    assert packs(app).count(["poison-0-0"]) == 3
+    if launcher == "submitit_local":  # its other jobs live on when one has died, and are waited for
+        assert all(packs(app).count([f"poison-{x}-0"]) == 1 for x in range(1, 8))
+    assert not list((app / "sweep" / "packs").iterdir())
+
+
+def test_a_failed_pack_is_not_run_again_when_another_one_is_lost(app: Path) -> None:
+    done = sweep(app, "kind=bad,deadly", "x=2", "hydra.launcher.over=joblib", "+hydra.launcher.settings.n_jobs=1")
+    assert done.returncode != 0
+    assert "1 of 2 trials failed: RuntimeError: this kind is bad" in done.stderr
+    assert packs(app).count(["bad-2-0"]) == 1
+
+
+def test_a_dry_run_over_earlier_failures_succeeds(app: Path) -> None:
+    (app / "store").mkdir()
+    (app / "store" / "good-1-0.failed").write_text("it broke yesterday")
+    done = sweep(app, "x=1,2", "hydra.launcher.dry_run=true")
+    assert done.returncode == 0, done.stderr

@@ -124,3 +124,22 @@ def test_experiments_are_counted_apart_and_variations_named(tmp_path: Path) -> N
     row = table.loc["reasoning/rnn"]
     assert (row["trials"], row["finished"], row["others"]) == (asked, asked, asked)
     assert table.loc["together", "missing"] == 1
+
+
+def test_records_of_unknown_tasks_are_passed_over(tmp_path: Path) -> None:
+    _, records = run(tiny("seed=0"), tmp_path)
+    RunSettings(tmp_path, "smoke").store.write(records.assign(trial="other", task="later", pack="other"))
+    assert states(ledger(tmp_path, "seed=0,1")) == ["finished", "missing"]
+
+
+def test_looking_writes_nothing(tmp_path: Path) -> None:
+    run(tiny("seed=0"), tmp_path)
+    (trial,) = trials_of(tiny("seed=1"))
+    lease = Leases(tmp_path / "leases").take([trial.name])
+    dead = tmp_path / "leases" / "dead.json"
+    dead.write_text('{"holder": "process 1", "trials": ["a"]}')
+    dead.with_suffix(".lock").touch()
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    assert states(ledger(tmp_path, "seed=0,1")) == ["finished", "running"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before
+    lease.release()

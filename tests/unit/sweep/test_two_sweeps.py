@@ -12,13 +12,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from tests.unit.sweep.factory import comparable, tiny
+from tests.unit.sweep.factory import BreaksAt, comparable, tiny
 
 from unrolled.config.check import Flat
 from unrolled.sweep import run as module
 from unrolled.sweep.run import Summary, run_sweep
 from unrolled.sweep.tasks import TASKS, FitTask, Metrics
 from unrolled.sweep.todo import RunSettings
+from unrolled.sweep.todo import plan_sweep as todo_of
 from unrolled.sweep.trial import trials_of
 
 GRID = ("network.width=2,3,4,5", "seed=0,1", "optim.lr=0.1,0.01")
@@ -143,3 +144,30 @@ def test_what_failed_elsewhere_is_reported_and_not_tried_at_once_again(
     assert not any(summary.complete for summary in summaries)
     run(tiny("seed=0,1"), tmp_path)
     assert breaks.ran == ["pack", "pack"]  # a later call tries again
+
+
+def test_packs_that_another_sweep_has_finished_are_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs, said = tiny(*GRID), []
+    settings = RunSettings(tmp_path, "smoke", max_pack=1)
+    todo = todo_of(trials_of(configs), settings)
+    run(configs, tmp_path)
+    monkeypatch.setattr(module, "plan_sweep", lambda *_: todo)  # made before the other sweep began
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: said.append(f"slept {seconds}"))
+    summary = run_sweep(trials_of(configs), settings, say=None)
+    assert (summary.counts, summary.elsewhere, said) == ({}, 16, [])
+
+
+def test_what_others_finished_counts_as_done_when_a_failure_stops_this_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs = tiny(*GRID)
+    settings = RunSettings(tmp_path, "smoke", max_pack=1, on_error="stop")
+    todo = todo_of(trials_of(configs), settings)
+    first = todo.packs[0].trials[0]
+    run([config for config in configs if trials_of([config])[0].name != first.name], tmp_path)
+    monkeypatch.setattr(module, "plan_sweep", lambda *_: todo)
+    monkeypatch.setitem(TASKS, "fit", BreaksAt(first.config["network.width"]))
+    summary = run_sweep(trials_of(configs), settings, say=None)
+    assert (summary.counts, summary.elsewhere, summary.not_started) == ({"failed": 1}, 15, 0)
