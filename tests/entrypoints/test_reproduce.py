@@ -115,8 +115,15 @@ def forbidden(*_: object, **__: object) -> None:
     ],
 )
 def test_what_cannot_be_run_is_told_before_anything_is(
-    arguments: list[str], said: str, in_process: Call, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    said: str,
+    in_process: Call,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    installed = ["basic", "joblib", "submitit_local", "submitit_slurm"]  # whatever this machine has
+    monkeypatch.setattr("hydra_plugins.packed._launcher.known_launchers", lambda: installed)
     assert in_process(lambda: guarded(reproduce.main), "--scale", "smoke", *arguments) == 2
     assert capsys.readouterr() == ("", f"error: {said}\n")
     assert not list(tmp_path.iterdir())

@@ -26,7 +26,7 @@ CHUNK_SECONDS = 0.5
 BACKENDS = ("auto", "native", "fused", "eager")
 
 
-SLOWER = {"fused": "fused torch, some four times slower", "eager": "eager torch, some thirty times slower"}
+SLOWER = {"fused": "fused torch, some six times slower", "eager": "eager torch, some thirty times slower"}
 """What to say of a backend that takes over from the native one."""
 
 

@@ -145,7 +145,7 @@ def unavailable(*arguments):
 def test_without_a_compiler_auto_falls_back_with_a_warning_and_native_refuses(monkeypatch):
     monkeypatch.setattr(room, "NativeReasoning", unavailable)
     ensemble = JOB.ensemble(MEMBERS)
-    with pytest.warns(BackendWarning, match="fused torch, some four times slower: no C compiler found"):
+    with pytest.warns(BackendWarning, match="fused torch, some six times slower: no C compiler found"):
         assert choose_backend("auto", ensemble).name == "fused"
     with pytest.raises(NativeUnavailableError, match="no C compiler found"):
         choose_backend("native", ensemble)

@@ -29,7 +29,7 @@ def test_an_rnn_is_refused_and_left_to_eager():
 
 def test_fused_is_chosen_where_native_does_not_reach():
     job = Job(dtype=torch.float64)
-    with pytest.warns(BackendWarning, match=r"fused torch, some four times slower: native is for float32"):
+    with pytest.warns(BackendWarning, match=r"fused torch, some six times slower: native is for float32"):
         assert choose_backend("auto", job.ensemble(varied(2))).name == "fused"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
