@@ -11,7 +11,7 @@ from typing import Any
 from hydra.errors import HydraException
 
 from hydra_plugins.packed import Description, Outcome, check_launcher
-from unrolled.app import closing, folder_of, run_configs, settings_of
+from unrolled.app import closing, run_configs, settings_of
 from unrolled.config.check import ConfigError, Flat, check, flatten
 from unrolled.config.schema import CONFIGS
 from unrolled.sweep.run import share_rows
@@ -86,18 +86,16 @@ class TrainPacking:
 
     def begin(self, configs: Sequence[Mapping[str, Any]]) -> None:
         """Let rows that are there serve this sweep's experiment too: trials that have one are not run."""
-        flats: list[Flat] = [flatten(config) for config in configs]
-        by_folder = {str(folder_of(flat)): flat for flat in flats}
-        for folder, first in by_folder.items():
-            settings = settings_of([first])
+        for members in _by_folder(configs).values():
+            settings = settings_of([flatten(members[0])])
             if not settings.store.load(["experiments"]).empty:
-                share_rows(settings, trials_of([flat for flat in flats if str(folder_of(flat)) == folder]))
+                share_rows(settings, trials_of(map(flatten, members)))
 
     def outcomes(self, configs: Sequence[Mapping[str, Any]]) -> Mapping[str, Outcome]:
         """Return what the records hold of these trials: the training loss, or the error of a failed one."""
-        flats = {str(folder_of(flat)): flat for flat in map(flatten, configs)}
         found: dict[str, Outcome] = {}
-        for flat in flats.values():
+        for members in _by_folder(configs).values():
+            flat = flatten(members[0])
             records = settings_of([flat]).store.load(["error", "train_loss"])
             losses = records["train_loss"] if "train_loss" in records else [math.nan] * len(records)
             for name, status, error, loss in zip(
@@ -117,6 +115,14 @@ class TrainPacking:
         summary = run_configs(flats, say=None)
         if not summary.complete:
             raise PackFailedError(closing(summary))
+
+
+def _by_folder(configs: Sequence[Mapping[str, Any]]) -> dict[tuple[Any, Any], list[Mapping[str, Any]]]:
+    """Return the configs of each results folder."""
+    found: dict[tuple[Any, Any], list[Mapping[str, Any]]] = {}
+    for config in configs:
+        found.setdefault((config["run"]["folder"], config["scale"]["name"]), []).append(config)
+    return found
 
 
 def _bytes_of(flat: Flat) -> int:

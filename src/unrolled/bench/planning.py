@@ -58,11 +58,24 @@ def bench_planning(effort: Effort) -> dict[str, object]:
 def _stages(overrides: Sequence[str]) -> tuple[float, ...]:
     """Return the seconds of each of :data:`STAGES`, as the sweeper and the launcher go through them."""
     packing = TrainPacking()
-    expanded, configs = _timed(lambda: expand(list(overrides)))
+    expanded, flat = _timed(lambda: expand(list(overrides)))
+    configs = [nested(config) for config in flat]
     described, descriptions = _timed(lambda: [packing.describe(config) for config in configs])
     planned, _ = _timed(lambda: plan(configs, descriptions, None))
     compared, _ = _timed(lambda: packing.outcomes(configs))
     return expanded, described, planned, compared
+
+
+def nested(flat: Flat) -> dict[str, Any]:
+    """Return a flat config as the sweeper hands it on."""
+    tree: dict[str, Any] = {}
+    for name, value in flat.items():
+        *rooms, leaf = name.split(".")
+        node = tree
+        for room in rooms:
+            node = node.setdefault(room, {})
+        node[leaf] = value
+    return tree
 
 
 def _timed(call: Callable[[], Any]) -> tuple[float, Any]:

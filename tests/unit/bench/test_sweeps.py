@@ -6,9 +6,10 @@ import pytest
 
 from unrolled.bench import sweeps
 from unrolled.bench.empty import EmptyPacking
-from unrolled.bench.planning import STAGES, bench_planning, fill
+from unrolled.bench.planning import STAGES, bench_planning, fill, nested
 from unrolled.bench.sweeps import BASIC, bench_sweeps, wall
 from unrolled.bench.timing import FULL, QUICK
+from unrolled.config.check import flatten
 from unrolled.launch import TrainPacking
 from unrolled.records.store import RecordStore
 from unrolled.sweep.expand import expand
@@ -65,9 +66,9 @@ def test_a_pack_records_its_outcomes_in_one_file(tmp_path: Path) -> None:
 def test_a_filled_store_holds_every_trial(tmp_path: Path) -> None:
     configs = expand(["seed=0,1,2", "solver=gd,nag", f"run.folder={tmp_path}"])
     fill(RecordStore(tmp_path / "records"), configs)
-    packing = TrainPacking()
-    outcomes = packing.outcomes(configs)
-    assert {packing.describe(config).name for config in configs} == set(outcomes)
+    packing, whole = TrainPacking(), [nested(config) for config in configs]
+    assert [flatten(config) for config in whole] == configs
+    assert {packing.describe(config).name for config in whole} == set(packing.outcomes(whole))
     assert all(outcome.error is None for outcome in outcomes.values())
 
 
