@@ -69,7 +69,7 @@ def test_a_filled_store_holds_every_trial(tmp_path: Path) -> None:
     packing, whole = TrainPacking(), [nested(config) for config in configs]
     assert [flatten(config) for config in whole] == configs
     assert {packing.describe(config).name for config in whole} == set(packing.outcomes(whole))
-    assert all(outcome.error is None for outcome in outcomes.values())
+    assert all(outcome.error is None for outcome in packing.outcomes(whole).values())
 
 
 def test_the_parts_of_a_plan_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
