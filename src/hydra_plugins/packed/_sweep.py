@@ -49,6 +49,7 @@ class PackedSweep:
         self.configs = [trial.config for trial in trials]
         token = pack_name(whole.names)
         self.root = Path(str(launcher.config.hydra.sweep.dir)).absolute() / "packs" / f"{token}-{os.getpid()}-{number}"
+        self.pack_of = {whole.names[i]: p for p, pack in enumerate(whole.packs) for i in pack}
         self.submissions = 0
         self.lost: Counter[int] = Counter()
         self.errors: dict[str, str] = {}
@@ -69,7 +70,7 @@ class PackedSweep:
             return found
         if name in self.errors:
             return Outcome(error=self.errors[name])
-        times = {self.whole.names[i]: self.lost[p] for p, pack in enumerate(self.whole.packs) for i in pack}[name]
+        times = self.lost[self.pack_of[name]]
         return Outcome(error=f"lost with its worker {times} times" if times else NOT_STARTED)
 
     def run(self) -> None:

@@ -9,11 +9,11 @@ import time
 
 import torch
 
+from unrolled.bench.timing import Workload, reasoning_pack
 from unrolled.bench.twin import SequentialTwin, train_twin
 from unrolled.config.check import Flat
 from unrolled.data.quadratic import QuadraticProblems, generate
 from unrolled.records.provenance import device_name
-from unrolled.sweep.expand import expand
 from unrolled.sweep.tasks import TASKS, RunContext
 
 REPEATS = 5
@@ -38,8 +38,10 @@ def bench_trainer(repeats: int = REPEATS) -> dict[str, object]:
     """
     torch.set_num_threads(1)
     problems = generate()
-    main, deep = _configs("gd", 16, 10), _configs("nag", 32, 30)
-    backend = str(TASKS["fit"].run(_with_epochs(main, 1), RunContext(threads=1))[0]["backend"])  # compiles
+    main, deep = reasoning_pack("gd", 16, 10, PACK), reasoning_pack("nag", 32, 30, PACK)
+    backend = str(
+        TASKS["fit"].run([config | {"optim.epochs": 1} for config in main], RunContext(threads=1))[0]["backend"]
+    )  # compiles
     turns = [(_twin_us(problems, 16, 10), _packed_us(main, "auto"), _packed_us(deep, "auto")) for _ in range(repeats)]
     twin, packed, packed_deep = (statistics.median(column) for column in zip(*turns, strict=True))
     return {
@@ -48,30 +50,15 @@ def bench_trainer(repeats: int = REPEATS) -> dict[str, object]:
         "trainer_us_per_trial_step": packed,
         "trainer_us_per_trial_step_h32_k30_nag": packed_deep,
         "trainer_eager_us_per_trial_step": _packed_us(main, "eager", 5, 25),
-        "trainer_fused_us_per_trial_step": _packed_us(_configs("gd", 16, 10, 256), "fused", 50, 450),
+        "trainer_fused_us_per_trial_step": _packed_us(reasoning_pack("gd", 16, 10, 256), "fused", 50, 450),
         "backend": backend,
         "machine": f"{device_name('cpu')}, {len(os.sched_getaffinity(0))} cores, {platform.platform()}, "
         f"torch {torch.__version__}",
     }
 
 
-def _configs(solver: str, width: int, steps: int, pack: int = PACK) -> list[Flat]:
-    base = expand([f"solver={solver}", f"network.width={width}", f"solver.steps={steps}"])[0]
-    resolved, _ = TASKS["fit"].resolve(base)
-    return [resolved | {"seed": seed, "data.rows_seed": seed} for seed in range(pack)]
-
-
-def _with_epochs(configs: list[Flat], epochs: int) -> list[Flat]:
-    return [config | {"optim.epochs": epochs} for config in configs]
-
-
 def _packed_us(configs: list[Flat], backend: str, short: int = SHORT, long: int = LONG) -> float:
-    seconds = []
-    for epochs in (short, long):
-        began = time.perf_counter()
-        TASKS["fit"].run(_with_epochs(configs, epochs), RunContext(backend=backend, threads=1))
-        seconds.append(time.perf_counter() - began)
-    return (seconds[1] - seconds[0]) / (len(configs) * 2 * (long - short)) * 1e6
+    return Workload(configs, RunContext(backend=backend, threads=1), short, long).time().us
 
 
 def _twin_us(problems: QuadraticProblems, width: int, steps: int) -> float:
