@@ -1,0 +1,1 @@
+"""Deep frames: structures, their dictionaries, the frame potential, its bounds and its minimum."""
