@@ -18,8 +18,8 @@ from unrolled.frames.structure import Block, Structure, StructureError
 Filters = Mapping[str, Tensor]
 """``Block.name`` -> ``(R, k_row, k_col, f, f)`` for every learned block; f = 1 in fully connected frames."""
 
-Identities = Sequence[Tensor]
-"""Coefficients t of the identities: one ``(R, k_j)`` a layer."""
+Identities = Sequence[Tensor] | Mapping[int, Tensor]
+"""Coefficients t of the identities: ``(R, k_j)`` at j - 1 for layer j."""
 
 MOST_ENTRIES = 50_000_000
 """Largest explicit dictionary: what is larger goes through its filters."""

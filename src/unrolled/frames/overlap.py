@@ -12,30 +12,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.frames.structure import Block, Structure
 
-Line = list[tuple[int, int, int, int]]
-"""Meetings along one axis: (class of Q, lag, tap of the first block, tap of the second block)."""
-
 
 @dataclass(frozen=True)
 class Meeting:
-    """How the taps of two blocks of one row block contribute to the Gram of their layers.
+    """How the taps of two layers' blocks contribute to the Gram of the layers, for row blocks of one geometry.
 
     Args:
-        first: block of the first layer.
-        second: block of the second layer; the same block within a layer.
+        first: blocks of the first layer, one a row block: all learned, or all identities.
+        second: blocks of the second layer in the same row blocks; the same blocks within a layer.
         pairs: ``(n,)`` number of the pair of taps, ``tap * taps of second + tap of second`` (taps count row by row).
         places: ``(n,)`` number of the (class, lag) of the :class:`LayerPair` that the pair adds to.
     """
 
-    first: Block
-    second: Block
+    first: tuple[Block, ...]
+    second: tuple[Block, ...]
     pairs: NDArray[np.int64]
     places: NDArray[np.int64]
 
@@ -51,6 +47,8 @@ class LayerPair:
         other_classes: ``(g,)`` the class of the second atom among those of layer j'.
         diagonal: ``(g,)`` whether the place is the atom with itself and its channel neighbours (lag 0, j = j').
         repeats: how many positions each class has.
+        reach: largest lag, in positions of layer j.
+        uniform: whether both layers have one class and one grid.
     """
 
     layers: tuple[int, int]
@@ -59,6 +57,8 @@ class LayerPair:
     other_classes: NDArray[np.int64]
     diagonal: NDArray[np.bool_]
     repeats: int
+    reach: int
+    uniform: bool
 
     @property
     def places(self) -> int:
@@ -98,9 +98,10 @@ def overlap_count(structure: Structure) -> int:
         sizes = structure.sizes[j], structure.sizes[other]
         met = [_Met(*sizes) for _ in range(pair.places)]
         for meeting in pair.meetings:
-            reach = structure.diagonal(meeting.first), structure.diagonal(meeting.second)
-            for place in set(meeting.places.tolist()):
-                met[place].add(meeting.first.learned, meeting.second.learned, *reach)
+            for first, second in zip(meeting.first, meeting.second, strict=True):
+                reach = structure.diagonal(first), structure.diagonal(second)
+                for place in set(meeting.places.tolist()):
+                    met[place].add(first.learned, second.learned, *reach)
         count = pair.repeats * sum(m.count() for m in met)
         total += count - structure.column_sizes[j - 1] if j == other else 2 * count
     return total
@@ -113,9 +114,8 @@ class _Met:
         self.sizes, self.rows, self.columns, self.diagonal = (first, second), 0, 0, 0
 
     def add(self, learned: bool, other_learned: bool, reach: int, other_reach: int) -> None:
-        first, second = self.sizes
         if learned and other_learned:
-            self.rows = first
+            self.rows = self.sizes[0]
         elif other_learned:
             self.rows = max(self.rows, reach)
         elif learned:
@@ -156,50 +156,90 @@ def _shared(structure: Structure, j: int, other: int) -> list[tuple[Block, Block
 
 def _layer_pair(structure: Structure, j: int, other: int, shared: Sequence[tuple[Block, Block]]) -> LayerPair:
     h, h_other = structure.spacings[j], structure.spacings[other]
-    period = max(period_of(structure, j), period_of(structure, other))
-    places: dict[tuple[int, int, int, int], int] = {}
-    meetings = []
-    for first, second in shared:
-        line = list(_line(structure, first, second, period))
-        taps, taps_other = len(_offsets(structure, first)), len(_offsets(structure, second))
-        pairs, targets = [], []
-        for (qy, dy, ty, uy), (qx, dx, tx, ux) in product(line, line):
-            place = places.setdefault((qy, qx, dy, dx), len(places))
-            pairs.append((ty * taps + tx) * taps_other**2 + uy * taps_other + ux)
-            targets.append(place)
-        meetings.append(Meeting(first, second, np.array(pairs, np.int64), np.array(targets, np.int64)))
-    keys = list(places)
     own, others = period_of(structure, j), period_of(structure, other)
+    groups: dict[_Geometry, list[tuple[Block, Block]]] = {}
+    for first, second in shared:
+        row = structure.spacings[structure.row_layer(first.row)]
+        geometry = (row, _offsets(structure, first), _offsets(structure, second), first.learned, second.learned)
+        groups.setdefault(geometry, []).append((first, second))
+    table = _table(structure.grid, (h, h_other), (own, others), tuple(groups))
+    meetings = [
+        Meeting(tuple(first for first, _ in blocks), tuple(second for _, second in blocks), *found)
+        for blocks, found in zip(groups.values(), table.meetings, strict=True)
+    ]
+    diagonal = table.at_home if j == other else np.zeros_like(table.at_home)
+    # Same row blocks on grids as fine as the layers' own: nothing depends on the class, so Fourier's basis will do.
+    uniform = own == others == h == h_other
     return LayerPair(
-        (j, other),
-        tuple(meetings),
-        np.array([_class(qy, qx, h, own) for qy, qx, _, _ in keys], np.int64),
-        np.array([_class(qy + dy, qx + dx, h_other, others) for qy, qx, dy, dx in keys], np.int64),
-        np.array([j == other and dy == dx == 0 for _, _, dy, dx in keys]),
-        (structure.grid // period) ** 2,
+        (j, other), tuple(meetings), table.classes, table.other_classes, diagonal, table.repeats, table.reach, uniform
     )
 
 
-def _class(y: int, x: int, spacing: int, period: int) -> int:
-    side = period // spacing
-    return (y % period) // spacing * side + (x % period) // spacing
+_Geometry = tuple[int, tuple[int, ...], tuple[int, ...], bool, bool]
+"""Spacing of a row block, offsets of the taps of the two blocks in it, and whether each is learned."""
 
 
-def _line(structure: Structure, first: Block, second: Block, period: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield the meetings of two blocks of one row block along one axis."""
-    h_row = structure.spacings[structure.row_layer(first.row)]
-    h, h_other = structure.spacings[first.column], structure.spacings[second.column]
-    for start in range(0, period, h):
-        for t, a in enumerate(_offsets(structure, first)):
-            for u, b in enumerate(_offsets(structure, second)):
-                if (start + a) % h_row == 0 and (start + a - b) % h_other == 0:
-                    yield start, (a - b) % structure.grid, t, u
+@dataclass(frozen=True)
+class _Table:
+    """The meetings of one geometry, shared by all pairs of layers that have it."""
+
+    meetings: tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...]
+    classes: NDArray[np.int64]
+    other_classes: NDArray[np.int64]
+    at_home: NDArray[np.bool_]
+    repeats: int
+    reach: int
 
 
-def _offsets(structure: Structure, block: Block) -> list[int]:
+@lru_cache(maxsize=4096)
+def _table(
+    grid: int,
+    spacings: tuple[int, int],
+    periods: tuple[int, int],
+    geometries: tuple[_Geometry, ...],
+) -> _Table:
+    (h, h_other), (own, others), period = spacings, periods, max(periods)
+    found: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+    for row, first, second, _, _ in geometries:
+        line = np.array(list(_line(grid, spacings, period, row, first, second)), np.int64).reshape(-1, 4)
+        y, x = (i.reshape(-1) for i in np.indices((len(line), len(line))))
+        pair = (line[y, 2] * len(first) + line[x, 2]) * len(second) ** 2 + line[y, 3] * len(second) + line[x, 3]
+        found.append((pair, np.stack([line[y, 0], line[x, 0], line[y, 1], line[x, 1]], 1)))
+    places, where = np.unique(np.concatenate([place for _, place in found]), axis=0, return_inverse=True)
+    parts = np.split(where.reshape(-1), np.cumsum([len(pair) for pair, _ in found])[:-1])
+    here, lag = places[:, :2], places[:, 2:]
+    signed = np.minimum(lag, grid - lag)
+    return _Table(
+        tuple((pair, part) for (pair, _), part in zip(found, parts, strict=True)),
+        _class(here, h, own),
+        _class(here + lag, h_other, others),
+        (lag == 0).all(1),
+        (grid // period) ** 2,
+        int(signed.max(initial=0)) // h,
+    )
+
+
+def _class(position: NDArray[np.int64], spacing: int, period: int) -> NDArray[np.int64]:
+    cell = (position % period) // spacing
+    return cell[:, 0] * (period // spacing) + cell[:, 1]
+
+
+def _line(
+    grid: int, spacings: tuple[int, int], period: int, row: int, first: Sequence[int], second: Sequence[int]
+) -> Iterator[tuple[int, int, int, int]]:
+    """Yield (position in the period, lag, tap, other tap) of two blocks of one row block along one axis."""
+    for start in range(0, period, spacings[0]):
+        for t, a in enumerate(first):
+            for u, b in enumerate(second):
+                if (start + a) % row == 0 and (start + a - b) % spacings[1] == 0:
+                    yield start, (a - b) % grid, t, u
+
+
+@lru_cache(maxsize=65536)
+def _offsets(structure: Structure, block: Block) -> tuple[int, ...]:
     """Return the offsets X - Q of a block's taps along one axis, in pixels."""
     if not block.learned:
-        return [0]
+        return (0,)
     here, there = structure.spacings[block.column], structure.spacings[structure.row_layer(block.row)]
     taps = range(-((block.kernel - 1) // 2), block.kernel // 2 + 1)
-    return [t * there for t in taps] if there <= here else [-t * here for t in taps]
+    return tuple(t * there for t in taps) if there <= here else tuple(-t * here for t in taps)

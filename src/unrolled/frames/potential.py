@@ -16,7 +16,7 @@ Reference:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -24,8 +24,12 @@ import torch
 from torch import Tensor
 
 from unrolled.frames.dictionary import Filters, Identities, check_filters, unit_identities
-from unrolled.frames.overlap import LayerPair, Meeting, classes_of, layer_pairs, norm_taps, overlap_count
+from unrolled.frames.gram import fourier_energy, gram_block, squared_lengths
+from unrolled.frames.overlap import LayerPair, layer_pairs, overlap_count
 from unrolled.frames.structure import Block, Structure
+
+TOGETHER_NUMBERS = 4_000_000
+"""Gram entries that are computed in one call: layers of one shape share calls up to here, which bounds the memory."""
 
 
 @dataclass(frozen=True)
@@ -72,16 +76,82 @@ def frame_potential(
     if check:
         check_filters(structure, filters)
     identity = unit_identities(structure, filters) if identity is None else identity
-    lengths = squared_lengths(structure, filters, identity)
-    inverse = [1 / n.clamp_min(torch.finfo(n.dtype).tiny) for n in lengths]
-    total = -_as_sum(lengths, structure)
-    for pair, gram in gram_places(structure, filters, identity):
-        j, other = pair.layers
-        first = inverse[j - 1][:, _index(pair.classes, gram)]  # (R, g, k)
-        second = inverse[other - 1][:, _index(pair.other_classes, gram)]  # (R, g, k')
-        weighted = (first.unsqueeze(-2) @ gram.square() @ second.unsqueeze(-1)).sum((1, 2, 3))
-        total = total + pair.repeats * (1 if j == other else 2) * weighted
-    return Potential(total, overlap_count(structure))
+    inverse = [n.clamp_min(torch.finfo(n.dtype).tiny).rsqrt() for n in squared_lengths(structure, filters, identity)]
+    replicas = inverse[0].shape[0]
+    parts = []
+    for pairs in _alike(structure):
+        a_call = max(1, TOGETHER_NUMBERS // (replicas * _entries(structure, pairs[0])))
+        for start in range(0, len(pairs), a_call):
+            energy = _off_diagonal(structure, pairs[start : start + a_call], filters, identity, inverse)
+            parts.append(energy.unflatten(0, (-1, replicas)).sum(0))
+    return Potential(torch.stack(parts).sum(0), overlap_count(structure))
+
+
+def _off_diagonal(
+    structure: Structure, pairs: Sequence[LayerPair], filters: Filters, identity: Identities, inverse: Sequence[Tensor]
+) -> Tensor:
+    """Return the squares of the normalised Gram entries of pairs of one shape, ``(pairs * R,)``, diagonal left out."""
+    (j, other), pair = pairs[0].layers, pairs[0]
+    stacked = {
+        block.name: torch.cat([filters[b.name] for b in blocks])
+        for block, *blocks in zip(_learned(pair), *map(_learned, pairs), strict=True)
+    }
+    lengths = {own: torch.cat([inverse[p.layers[i] - 1] for p in pairs]) for i, own in enumerate((j, other))}
+    fractions = {own - 1: torch.cat([identity[p.layers[i] - 1] for p in pairs]) for i, own in enumerate((j, other))}
+    count = pair.repeats * (1 if j == other else 2)
+    if _by_fourier(structure, pair):
+        unit = {b.name: stacked[b.name] * lengths[b.column][:, 0, None, :, None, None] for b in _learned(pair)}
+        return count * fourier_energy(
+            structure, pair, unit, {i: t * lengths[i + 1][:, 0] for i, t in fractions.items()}
+        )
+    gram = gram_block(structure, pair, stacked, fractions)
+    first = lengths[j][:, torch.as_tensor(pair.classes, device=gram.device)]  # (R, g, k)
+    second = lengths[other][:, torch.as_tensor(pair.other_classes, device=gram.device)]  # (R, g, k')
+    normalised = gram * first.unsqueeze(-1) * second.unsqueeze(-2)
+    energy = normalised.square().sum((1, 2, 3))
+    if j == other:
+        home = normalised[:, torch.as_tensor(pair.diagonal, device=gram.device)]
+        energy = energy - home.diagonal(dim1=-2, dim2=-1).square().sum((1, 2))
+    return count * energy
+
+
+def _by_fourier(structure: Structure, pair: LayerPair) -> bool:
+    """Whether Fourier's basis takes less work: where learned filters meet learned ones, on one grid."""
+    return (
+        structure.convolutional
+        and pair.uniform
+        and any(meeting.first[0].learned and meeting.second[0].learned for meeting in pair.meetings)
+    )
+
+
+def _learned(pair: LayerPair) -> list[Block]:
+    """Return the learned blocks that a pair of layers reads, each once."""
+    both = [block for meeting in pair.meetings for block in (*meeting.first, *meeting.second) if block.learned]
+    return list(dict.fromkeys(both))
+
+
+def _entries(structure: Structure, pair: LayerPair) -> int:
+    j, other = pair.layers
+    return pair.places * structure.sizes[j] * structure.sizes[other]
+
+
+@lru_cache(maxsize=256)
+def _alike(structure: Structure) -> tuple[tuple[LayerPair, ...], ...]:
+    """Return the pairs of layers sorted into those that differ in nothing but the filters' values."""
+    groups: dict[object, list[LayerPair]] = {}
+    for pair in layer_pairs(structure):
+        shape = [
+            (
+                structure.channels(block), block.kernel, block.sign, block.column == pair.layers[0],
+                structure.grids[structure.row_layer(block.row)], structure.grids[block.column],
+            )
+            for meeting in pair.meetings
+            for block in (*meeting.first, *meeting.second)
+        ]  # fmt: skip
+        same = (pair.layers[0] == pair.layers[1], pair.repeats, pair.classes.tobytes(), pair.other_classes.tobytes())
+        meetings = tuple((len(m.first), m.pairs.tobytes(), m.places.tobytes()) for m in pair.meetings)
+        groups.setdefault((tuple(shape), same, meetings), []).append(pair)
+    return tuple(map(tuple, groups.values()))
 
 
 def mutual_coherence(structure: Structure, filters: Filters, identity: Identities | None = None) -> Tensor:
@@ -95,110 +165,12 @@ def mutual_coherence(structure: Structure, filters: Filters, identity: Identitie
     lengths = squared_lengths(structure, filters, identity)
     inverse = [n.clamp_min(torch.finfo(n.dtype).tiny).rsqrt() for n in lengths]
     largest = torch.zeros_like(lengths[0][:, 0, 0])
-    for pair, gram in gram_places(structure, filters, identity):
+    for pair in layer_pairs(structure):
+        gram = gram_block(structure, pair, filters, identity)
         j, other = pair.layers
-        first = inverse[j - 1][:, _index(pair.classes, gram)].unsqueeze(-1)
-        second = inverse[other - 1][:, _index(pair.other_classes, gram)].unsqueeze(-2)
+        first = inverse[j - 1][:, torch.as_tensor(pair.classes, device=gram.device)].unsqueeze(-1)
+        second = inverse[other - 1][:, torch.as_tensor(pair.other_classes, device=gram.device)].unsqueeze(-2)
         entries = (first * gram * second).abs()
         entries[:, torch.as_tensor(pair.diagonal)] *= 1 - torch.eye(*entries.shape[-2:]).to(entries)
         largest = torch.maximum(largest, entries.flatten(1).amax(1))
     return largest
-
-
-def squared_lengths(structure: Structure, filters: Filters, identity: Identities) -> list[Tensor]:
-    """Return the squared lengths of the atoms of every layer, ``(R, classes, k_j)`` each."""
-    lengths = []
-    for j in range(1, structure.layers + 1):
-        total = identity[j - 1].new_zeros(identity[j - 1].shape[0], classes_of(structure, j), structure.sizes[j])
-        for block in structure.column_blocks(j):
-            taps = _norm_taps(structure, block).to(total)  # (classes, taps)
-            if block.learned:
-                energy = filters[block.name].square().sum(1).flatten(2)  # (R, k, taps)
-                total = total + taps @ energy.mT
-            else:
-                kept = identity[j - 1].square() * _reach(structure, block).to(total)
-                total = total + taps * kept.unsqueeze(1)
-        lengths.append(total)
-    return lengths
-
-
-def gram_places(structure: Structure, filters: Filters, identity: Identities) -> Iterator[tuple[LayerPair, Tensor]]:
-    """Yield, for each pair of layers, the Gram of the columns as they are, ``(R, places, k_j, k_j')``.
-
-    The columns are not normalised: their lengths depend on the class of their position.
-    """
-    for pair in layer_pairs(structure):
-        j, other = pair.layers
-        shape = (identity[0].shape[0], pair.places, structure.sizes[j], structure.sizes[other])
-        parts = [_meeting(structure, meeting, filters, identity) for meeting in pair.meetings]
-        if not structure.convolutional:  # every contribution adds to the only place
-            whole = sum(part.expand(shape[0], 1, *shape[2:]) for part in parts)
-            assert isinstance(whole, Tensor)
-            yield pair, whole
-            continue
-        gram = identity[0].new_zeros(shape)
-        for meeting, part in zip(pair.meetings, parts, strict=True):
-            source, target = _index(meeting.pairs, gram), _index(meeting.places, gram)
-            gram = gram.index_add(1, target, part[:, source])
-        yield pair, gram
-
-
-def _meeting(structure: Structure, meeting: Meeting, filters: Filters, identity: Identities) -> Tensor:
-    """Return the products of all pairs of taps of two blocks of one row block, ``(R, taps * taps', k, k')``."""
-    first, second = meeting.first, meeting.second
-    if first.learned and second.learned:
-        a, b = _rows_first(filters[first.name]), _rows_first(filters[second.name])  # (R, c, taps k)
-        k, other = structure.sizes[first.column], structure.sizes[second.column]
-        product = (a.mT @ b).unflatten(2, (-1, other)).unflatten(1, (-1, k))  # (R, taps, k, taps', k')
-        return product.transpose(2, 3).flatten(1, 2)
-    t, u = identity[first.column - 1], identity[second.column - 1]
-    if first.learned:
-        reach = structure.diagonal(second)
-        taps = filters[first.name][:, :reach].flatten(3).permute(0, 3, 2, 1)  # (R, taps, k, reach)
-        return _padded(taps * (second.sign * u[:, None, None, :reach]), structure.sizes[second.column], 3)
-    if second.learned:
-        reach = structure.diagonal(first)
-        taps = filters[second.name][:, :reach].flatten(3).permute(0, 3, 1, 2)  # (R, taps', reach, k')
-        return _padded(taps * (first.sign * t[:, None, :reach, None]), structure.sizes[first.column], 2)
-    reach = min(structure.diagonal(first), structure.diagonal(second))
-    both = torch.diag_embed(first.sign * second.sign * t[:, :reach] * u[:, :reach]).unsqueeze(1)
-    return _padded(_padded(both, structure.sizes[first.column], 2), structure.sizes[second.column], 3)
-
-
-def _rows_first(filters: Tensor) -> Tensor:
-    """Return ``(R, c, taps k)`` of filters ``(R, c, k, f, f)``."""
-    return filters.flatten(3).transpose(2, 3).flatten(2)
-
-
-def _padded(values: Tensor, size: int, dim: int) -> Tensor:
-    """Return the values with zeros after them along an axis, up to a size."""
-    missing = size - values.shape[dim]
-    if missing == 0:
-        return values
-    shape = list(values.shape)
-    shape[dim] = missing
-    return torch.cat([values, values.new_zeros(shape)], dim)
-
-
-def _as_sum(lengths: list[Tensor], structure: Structure) -> Tensor:
-    """Return ``(R,)`` the sum of the squared diagonal of the normalised Gram: the number of atoms that are not zero."""
-    counts = [
-        (n.detach() > 0).to(n).sum((1, 2)) * (size / (structure.sizes[j] * n.shape[1]))
-        for j, (n, size) in enumerate(zip(lengths, structure.column_sizes, strict=True), 1)
-    ]
-    return torch.stack(counts).sum(0)
-
-
-def _index(numbers: object, like: Tensor) -> Tensor:
-    return torch.as_tensor(numbers, device=like.device)
-
-
-@lru_cache(maxsize=4096)
-def _norm_taps(structure: Structure, block: Block) -> Tensor:
-    return torch.as_tensor(norm_taps(structure, block))
-
-
-@lru_cache(maxsize=4096)
-def _reach(structure: Structure, block: Block) -> Tensor:
-    """Return ``(k_j,)`` which channels of a layer an identity passes on."""
-    return torch.arange(structure.sizes[block.column]) < structure.diagonal(block)

@@ -1,0 +1,202 @@
+r"""Gram matrices of the layers of a deep frame, from its filters.
+
+Two ways to the same numbers. Place by place: the products of all pairs of taps are added up at the (class, lag) where
+:mod:`unrolled.frames.overlap` says that they meet. In Fourier's basis, for layers on one grid: the Gram is block
+diagonal over frequencies, :math:`\hat G(\omega) = \hat B(\omega)^* \hat B(\omega)`, and by Parseval its sum of squares
+is that over lags; a grid of as many frequencies as there are lags is enough, whatever the size of the real one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from unrolled.frames.dictionary import Filters, Identities
+from unrolled.frames.overlap import LayerPair, Meeting, classes_of, layer_pairs, norm_taps
+from unrolled.frames.structure import Block, Structure
+
+
+def squared_lengths(structure: Structure, filters: Filters, identity: Identities) -> list[Tensor]:
+    """Return the squared lengths of the atoms of every layer, ``(R, classes, k_j)`` each."""
+    lengths = []
+    for j in range(1, structure.layers + 1):
+        total = identity[j - 1].new_zeros(identity[j - 1].shape[0], classes_of(structure, j), structure.sizes[j])
+        for block in structure.column_blocks(j):
+            taps = _norm_taps(structure, block).to(total)  # (classes, taps)
+            if block.learned:
+                energy = filters[block.name].square().sum(1).flatten(2)  # (R, k, taps)
+                total = total + taps @ energy.mT
+            else:
+                kept = identity[j - 1].square() * _reach(structure, block).to(total)
+                total = total + taps * kept.unsqueeze(1)
+        lengths.append(total)
+    return lengths
+
+
+def gram_blocks(structure: Structure, filters: Filters, identity: Identities) -> Iterator[tuple[LayerPair, Tensor]]:
+    """Yield, for each pair of layers, the Gram of the columns as they are, ``(R, places, k_j, k_j')``.
+
+    The columns are not normalised: their lengths depend on the class of their position.
+    """
+    for pair in layer_pairs(structure):
+        yield pair, gram_block(structure, pair, filters, identity)
+
+
+def gram_block(structure: Structure, pair: LayerPair, filters: Filters, identity: Identities) -> Tensor:
+    """Return the Gram of one pair of layers at every place, ``(R, places, k_j, k_j')``, columns not normalised."""
+    j, other = pair.layers
+    parts = [_products(structure, meeting, filters, identity) for meeting in pair.meetings]
+    if not structure.convolutional:  # every contribution adds to the only place
+        return torch.stack(torch.broadcast_tensors(*parts)).sum(0) if len(parts) > 1 else parts[0]
+    gram = identity[j - 1].new_zeros(identity[j - 1].shape[0], pair.places, structure.sizes[j], structure.sizes[other])
+    for meeting, part in zip(pair.meetings, parts, strict=True):
+        source, target = (torch.as_tensor(numbers, device=gram.device) for numbers in (meeting.pairs, meeting.places))
+        gram = gram.index_add(1, target, part[:, source])
+    return gram
+
+
+def _products(structure: Structure, meeting: Meeting, filters: Filters, identity: Identities) -> Tensor:
+    """Return the products of all pairs of taps, ``(R, taps * taps', k, k')``, summed over the meeting's row blocks."""
+    first, second = meeting.first[0], meeting.second[0]
+    k, other = structure.sizes[first.column], structure.sizes[second.column]
+    if first.learned and second.learned:
+        a, b = (_tall(blocks, filters) for blocks in (meeting.first, meeting.second))  # (R, c, taps k)
+        product = (a.mT @ b).unflatten(2, (-1, other)).unflatten(1, (-1, k))  # (R, taps, k, taps', k')
+        return product.transpose(2, 3).flatten(1, 2)
+    parts = [
+        _with_identity(structure, *blocks, filters, identity)
+        for blocks in zip(meeting.first, meeting.second, strict=True)
+    ]
+    return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
+
+
+def _with_identity(structure: Structure, first: Block, second: Block, filters: Filters, identity: Identities) -> Tensor:
+    k, other = structure.sizes[first.column], structure.sizes[second.column]
+    t, u = identity[first.column - 1], identity[second.column - 1]
+    if first.learned:
+        reach = structure.diagonal(second)
+        taps = filters[first.name][:, :reach].flatten(3).permute(0, 3, 2, 1)  # (R, taps, k, reach)
+        return _padded(taps * (second.sign * u[:, None, None, :reach]), other, 3)
+    if second.learned:
+        reach = structure.diagonal(first)
+        taps = filters[second.name][:, :reach].flatten(3).permute(0, 3, 1, 2)  # (R, taps', reach, k')
+        return _padded(taps * (first.sign * t[:, None, :reach, None]), k, 2)
+    reach = min(structure.diagonal(first), structure.diagonal(second))
+    both = torch.diag_embed(first.sign * second.sign * t[:, :reach] * u[:, :reach]).unsqueeze(1)
+    return _padded(_padded(both, k, 2), other, 3)
+
+
+def _tall(blocks: Sequence[Block], filters: Filters) -> Tensor:
+    """Return the filters of several row blocks over one another, ``(R, c, taps k)``."""
+    parts = [filters[block.name].flatten(3).transpose(2, 3).flatten(2) for block in blocks]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+
+
+def fourier_energy(structure: Structure, pair: LayerPair, filters: Filters, identity: Identities) -> Tensor:
+    """Return ``(R,)`` the sum of squares over all lags of the Gram of two layers on one grid.
+
+    Args:
+        structure: which blocks there are.
+        pair: layers for which ``pair.uniform`` holds.
+        filters: of columns of unit length.
+        identity: of columns of unit length.
+
+    Returns:
+        The sum over lags and channels, for one position of the first atom. Within a layer the diagonal is left out.
+    """
+    j, other = pair.layers
+    side = min(structure.grids[j], 2 * pair.reach + 1)
+    gram: tuple[Tensor, Tensor] | None = None
+    for meeting in pair.meetings:
+        if j == other and not meeting.first[0].learned:
+            continue  # the identities of a layer are orthogonal: they add to the diagonal only
+        a = _transformed(structure, meeting.first, filters, identity, side)
+        b = a if j == other else _transformed(structure, meeting.second, filters, identity, side)
+        real = a[0].mT @ b[0] + a[1].mT @ b[1]
+        imaginary = a[0].mT @ b[1] - a[1].mT @ b[0]
+        gram = (real, imaginary) if gram is None else (gram[0] + real, gram[1] + imaginary)
+    assert gram is not None
+    weights = _frequencies(side)[1].to(gram[0])
+    energy = weights @ (gram[0].square() + gram[1].square()).sum((2, 3)).mT / side**2
+    if j != other:
+        return energy
+    own = sum(filters[b.name].square().sum((1, 3, 4)) for b in structure.column_blocks(j) if b.learned)
+    assert isinstance(own, Tensor)
+    return energy - own.square().sum(1)
+
+
+def _transformed(
+    structure: Structure, blocks: Sequence[Block], filters: Filters, identity: Identities, side: int
+) -> tuple[Tensor, Tensor]:
+    """Return real and imaginary parts of the blocks at every frequency, ``(R, frequencies, rows, k)``."""
+    block = blocks[0]
+    if not block.learned:
+        t, (rows, k) = identity[block.column - 1], structure.channels(block)
+        reach = structure.diagonal(block)
+        real = _padded(_padded(torch.diag_embed(block.sign * t[:, :reach]), rows, 1), k, 2)
+        real = torch.cat([real] * len(blocks), 1) if len(blocks) > 1 else real
+        real = real.unsqueeze(1).expand(-1, len(_frequencies(side)[1]), -1, -1)
+        return real, torch.zeros_like(real)
+    ratio = structure.grids[structure.row_layer(block.row)] // structure.grids[block.column]
+    basis = _basis(block.kernel, ratio, side).to(_first(filters))  # (2, frequencies * phases, taps)
+    tall = _tall(blocks, filters).unflatten(2, (block.kernel**2, -1))  # (R, c, taps, k)
+    whole = basis[:, None, None] @ tall  # (2, R, c, frequencies * phases, k)
+    parts = whole.unflatten(3, (len(_frequencies(side)[1]), ratio**2)).permute(0, 1, 3, 4, 2, 5).flatten(3, 4)
+    return parts[0], parts[1]
+
+
+def _first(filters: Filters) -> Tensor:
+    return next(iter(filters.values()))
+
+
+@lru_cache(maxsize=64)
+def _frequencies(side: int) -> tuple[Tensor, Tensor]:
+    """Return half of the frequencies of a square grid, ``(n, 2)``, and how often each counts: 1 or 2."""
+    seen: dict[tuple[int, int], int] = {}
+    for y in range(side):
+        for x in range(side):
+            mirror = (-y % side, -x % side)
+            if mirror in seen and mirror != (y, x):
+                seen[mirror] = 2
+            else:
+                seen[y, x] = 1
+    return torch.tensor(list(seen)), torch.tensor(list(seen.values()), dtype=torch.float64)
+
+
+@lru_cache(maxsize=256)
+def _basis(kernel: int, ratio: int, side: int) -> Tensor:
+    """Return ``(2, frequencies * phases, taps)``: cosines and sines of the taps, sorted by their row's phase."""
+    offsets = range(-((kernel - 1) // 2), kernel // 2 + 1)
+    frequencies = _frequencies(side)[0].double()
+    waves = torch.zeros(2, len(frequencies), ratio**2, kernel**2, dtype=torch.float64)
+    for ty, y in enumerate(offsets):
+        for tx, x in enumerate(offsets):
+            phase, tap = (y % ratio) * ratio + x % ratio, ty * kernel + tx
+            angle = 2 * math.pi / side * (frequencies @ torch.tensor([y // ratio, x // ratio], dtype=torch.float64))
+            waves[0, :, phase, tap], waves[1, :, phase, tap] = angle.cos(), -angle.sin()
+    return waves.flatten(1, 2)
+
+
+def _padded(values: Tensor, size: int, dim: int) -> Tensor:
+    """Return the values with zeros after them along an axis, up to a size."""
+    missing = size - values.shape[dim]
+    if missing == 0:
+        return values
+    shape = list(values.shape)
+    shape[dim] = missing
+    return torch.cat([values, values.new_zeros(shape)], dim)
+
+
+@lru_cache(maxsize=65536)
+def _norm_taps(structure: Structure, block: Block) -> Tensor:
+    return torch.as_tensor(norm_taps(structure, block))
+
+
+@lru_cache(maxsize=65536)
+def _reach(structure: Structure, block: Block) -> Tensor:
+    """Return ``(k_j,)`` which channels of a layer an identity passes on."""
+    return torch.arange(structure.sizes[block.column]) < structure.diagonal(block)
