@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -133,9 +134,27 @@ def dense_energy(structure: Structure, layer: int, filters: Filters) -> Tensor:
     """
     learned = [block for block in structure.column_blocks(layer) if block.learned]
     tall = _tall(learned, filters)  # (R, c, k)
-    # B^T B and B B^T have the same sum of squares: the smaller one is formed.
-    gram = tall @ tall.mT if tall.shape[1] < tall.shape[2] else tall.mT @ tall
-    return gram.square().sum((1, 2)) - tall.square().sum(1).square().sum(1)
+    energy: Tensor = _GramEnergy.apply(tall)
+    return energy - tall.square().sum(1).square().sum(1)
+
+
+class _GramEnergy(torch.autograd.Function):
+    """Sum of squares of B^T B for B of shape ``(R, c, k)``: one product forward and, as it is symmetric, one backward.
+
+    B^T B and B B^T have the same sum of squares: the smaller one is formed.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, tall: Tensor) -> Tensor:
+        gram = tall @ tall.mT if tall.shape[1] < tall.shape[2] else tall.mT @ tall
+        ctx.save_for_backward(tall, gram)
+        return gram.flatten(1).square().sum(1)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> Tensor:
+        tall, gram = ctx.saved_tensors
+        product = gram @ tall if tall.shape[1] < tall.shape[2] else tall @ gram
+        return 4 * upstream[:, None, None] * product
 
 
 def _smaller_gram(real: Tensor, imaginary: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,8 +11,10 @@ Reference:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -37,11 +39,17 @@ WIDEST_RANDOM, MOST_RANDOM_PARAMETERS = 512, 1_000_000
 FLOAT32_PARAMETERS = 200_000
 """From here on the search runs in single precision; what it finds is evaluated in double precision."""
 
-WORK, FEWEST_ITERATIONS, MOST_ITERATIONS = 6e10, 60, 500
-"""Multiply-adds that a search may take, within these limits of its iterations."""
+SEARCH_WORK, CONFIRMING_WORK = 3e10, 6e9
+"""Multiply-adds that a search may take; less where it only confirms a certified construction."""
 
-OVERHEAD = 1e7
+FEWEST_ITERATIONS, MOST_ITERATIONS = 30, 200
+"""Limits of the iterations that this leaves."""
+
+OVERHEAD = 2.5e7
 """Multiply-adds that handling one layer is worth."""
+
+SMALL_WORK = 2e9
+"""A gradient of less work than this runs on one thread: sharing it costs more than it gains."""
 
 NOISE = 0.05
 """Relative size of the noise that moves a search off a construction, which may be a saddle point."""
@@ -105,14 +113,26 @@ def minimum_potential(structure: Structure, *, restarts: int | None = None, seed
     """
     if restarts is not None and restarts < 0:
         raise ValueError(f"restarts: expected at least 0, got {restarts}")
+    small = _reduced(structure)
+    with _threads_for(small):
+        found = _minimum(small, restarts, seed)
+    return found if small is structure else _widened(found, structure)
+
+
+def _minimum(structure: Structure, restarts: int | None, seed: int) -> Minimum:
     lower = lower_bound(structure)
     positions = structure.grids[-1] ** 2
     goal = lower.value + AGREEMENT * max(lower.value, positions)
-    built = constructed_starts(structure)
-    values = {name: float(_evaluate(structure, point)[0]) for name, point in built.items()}
-    best_name = min(values, key=lambda name: values[name])
-    best, value = built[best_name], values[best_name]
-    ended, iterations = list(values.items()), 0
+    ended: list[tuple[str, float]] = []
+    value, gradient, best = math.inf, math.nan, None
+    for name, start in constructed_starts(structure).items():
+        if value > goal:
+            total, length = _value_and_slope(structure, start)
+            ended.append((name, total))
+            if total < value:
+                value, gradient, best = total, length, start
+    assert best is not None
+    iterations = 0
     certified = value <= goal
     status: Literal["exact", "constructed", "upper"] = "constructed" if certified else "upper"
     random = _restarts(structure) if restarts is None else restarts
@@ -121,7 +141,7 @@ def minimum_potential(structure: Structure, *, restarts: int | None = None, seed
         generators = [np.random.default_rng([seed, number]) for number in range(random)]
         points.append(("random", random_starts(structure, generators)))
     for name, point in points:
-        found, count = _search(structure, point, goal)
+        found, count = _search(structure, point, goal, CONFIRMING_WORK if certified else SEARCH_WORK)
         iterations = max(iterations, count)
         totals = _evaluate(structure, found)
         ended += [(name, float(total)) for total in totals]
@@ -129,9 +149,37 @@ def minimum_potential(structure: Structure, *, restarts: int | None = None, seed
         if float(totals[least]) <= goal:
             status = "exact"
         if float(totals[least]) < value:
-            value, best = float(totals[least]), _replica(found, least)
-    gradient = _gradient_length(structure, best)
+            best = _replica(found, least)
+            value, gradient = _value_and_slope(structure, best)
     return Minimum(max(value, 0.0), overlap_count(structure), lower, status, tuple(ended), gradient, iterations, *best)
+
+
+def _reduced(structure: Structure) -> Structure:
+    """Return the structure on the smallest input with the same minimum.
+
+    The first layer's atoms have block row 1 to themselves, so their learned parts count only up to a rotation: they
+    need no more dimensions than there are atoms.
+    """
+    if structure.convolutional or structure.sizes[0] <= structure.sizes[1]:
+        return structure
+    return replace(structure, sizes=(structure.sizes[1], *structure.sizes[1:]))
+
+
+def _widened(found: Minimum, structure: Structure) -> Minimum:
+    first = found.filters["block.1.1"]
+    rows = first.new_zeros(1, structure.sizes[0] - first.shape[1], *first.shape[2:])
+    return replace(found, filters={**found.filters, "block.1.1": torch.cat([first, rows], 1)})
+
+
+@contextmanager
+def _threads_for(structure: Structure) -> Iterator[None]:
+    threads = torch.get_num_threads()
+    if _work(structure) < SMALL_WORK:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def lower_bound(structure: Structure) -> Bound:
@@ -156,12 +204,12 @@ def _restarts(structure: Structure) -> int:
     if structure.parameters > MOST_RANDOM_PARAMETERS or max(structure.sizes[1:]) > WIDEST_RANDOM:
         return 0
     work = _work(structure)
-    return 8 if work < 1e8 else 4 if work < 1e9 else 2
+    return 8 if work < 1e7 else 4 if work < 1e8 else 2
 
 
 def _work(structure: Structure) -> float:
     """Return about how many multiply-adds one gradient takes."""
-    total = OVERHEAD * structure.layers
+    total = 0.0
     for pair in layer_pairs(structure):
         j, other = pair.layers
         for meeting in pair.meetings:
@@ -171,12 +219,12 @@ def _work(structure: Structure) -> float:
     return total
 
 
-def _search(structure: Structure, point: Point, goal: float) -> tuple[Point, int]:
+def _search(structure: Structure, point: Point, goal: float, work: float) -> tuple[Point, int]:
     """Return where the searches from a point's replicas end, and the iterations of the longest."""
     single = structure.parameters > FLOAT32_PARAMETERS
     start = _flat(point).to(torch.float32 if single else torch.float64)
     positions = structure.grids[-1] ** 2
-    most = WORK / (len(start) * _work(structure))
+    most = work / (OVERHEAD * structure.layers + len(start) * _work(structure))
     descent = descend(
         lambda x: _value_and_gradient(structure, x, positions),
         start,
@@ -198,10 +246,10 @@ def _evaluate(structure: Structure, point: Point) -> Tensor:
     return frame_potential(structure, *point, check=False).f2
 
 
-def _gradient_length(structure: Structure, point: Point) -> float:
-    """Return the length of the gradient at a dictionary whose columns are first scaled to unit length."""
-    flat = _flat(_unit_columns(structure, point))
-    return float(_value_and_gradient(structure, flat, 1)[1].norm())
+def _value_and_slope(structure: Structure, point: Point) -> tuple[float, float]:
+    """Return F2 and the length of its gradient at a dictionary whose columns are first scaled to unit length."""
+    value, gradient = _value_and_gradient(structure, _flat(_unit_columns(structure, point)), 1)
+    return float(value), float(gradient.norm())
 
 
 def _unit_columns(structure: Structure, point: Point) -> Point:

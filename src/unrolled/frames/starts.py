@@ -53,8 +53,8 @@ def tight_frame(rows: int, atoms: int) -> NDArray[np.float64]:
 def constructed_starts(structure: Structure) -> dict[str, Point]:
     """Return dictionaries of tight frames, each of one replica, by name.
 
-    ``tight frames``: all units are clean. ``tight frames and identities``: as many are clean as make the potential of
-    a chain smallest; left out where that is all of them. For analysis kinds: a tight frame and identities alone.
+    ``tight frames and identities``: as many units are clean as make the potential of a chain smallest; left out where
+    that is all of them. ``tight frames``: all are. For analysis kinds: a tight frame, and identities alone above it.
 
     Args:
         structure: which blocks there are.
@@ -62,11 +62,9 @@ def constructed_starts(structure: Structure) -> dict[str, Point]:
     sizes = structure.sizes
     if structure.kind.endswith("_front"):
         return {"tight frame and identities": _with_clean(structure, (sizes[0], sizes[1], *(0,) * (len(sizes) - 2)))}
-    found = {"tight frames": _with_clean(structure, sizes)}
     clean, _ = clean_allocation(sizes, [side**2 for side in structure.grids])
-    if clean != sizes:
-        found["tight frames and identities"] = _with_clean(structure, clean)
-    return found
+    found = {} if clean == sizes else {"tight frames and identities": _with_clean(structure, clean)}
+    return found | {"tight frames": _with_clean(structure, sizes)}
 
 
 def _with_clean(structure: Structure, clean: Sequence[int]) -> Point:
