@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 from tests.unit.claims.frames_factory import (
     CONVOLUTIONAL,
+    CONVOLUTIONAL_MINIMUM,
     FULLY_CONNECTED,
     FULLY_CONNECTED_MINIMUM,
     classified,
@@ -65,6 +67,19 @@ def test_all_are_drawn_and_drawn_again_alike_from_shuffled_files(records: pd.Dat
         assert one.paths[0].read_bytes() == two.paths[0].read_bytes(), one.name
         shown = FIGURES[one.name].select(records)
         assert read_metadata(one.paths[1])["trials"] == sorted(shown["trial"])
+
+
+def test_the_smallest_run_can_be_drawn(tmp_path: Path) -> None:
+    """One seed, few nets, minima of 0, one epoch: as a smoke run may leave them."""
+    small = frames_records(data=("digits",), widest=(8,), filters=(4,), depths=(1,), seeds=[0])
+    small["f_min"] = small["f_min"].where([CONVOLUTIONAL_MINIMUM not in names for names in small["experiments"]], 0.0)
+    for column in ("curve_epoch", "curve_potential"):
+        small[column] = [value[:1] if isinstance(value, list) else None for value in small[column]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        files = render_figures(small, tmp_path, "frames")
+    assert {file.name: file.reason for file in files} == dict.fromkeys(FIGURES)
+    assert all("n = 1 training seed, so no interval" in file.caption for file in files[2:])
 
 
 def test_selection_keeps_the_best_rate_and_all_minima_of_trained_nets() -> None:
