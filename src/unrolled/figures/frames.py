@@ -57,7 +57,7 @@ _ALL = (
         shows=(
             "Gram matrices of one small fully connected shape by kind of skip connections. Above: entries that may be "
             "non-zero (grey), from the blocks of the dictionary alone. Below: their absolute values at the minimum of "
-            "the potential; white entries are structurally 0. Red lines part the layers."
+            "the potential; white entries are structurally 0, the diagonal is 1. Red lines part the layers."
         ),
         message=(
             "A chain's atoms meet those of the next layers only, so most of its Gram matrix is empty. Skip connections "

@@ -70,7 +70,7 @@ def gram_patterns(rows: pd.DataFrame, axes: AxesGrid) -> AxesGrid:
     """
     for ax in axes.flat:
         ax.set_axis_off()
-    image = None
+    image, largest = None, max(_largest_off_diagonal(gram) for gram in rows["gram"])
     for i, row in enumerate(rows.to_dict("records")):
         top, column = 2 * (i // 4), i % 4
         sizes = np.asarray(row["gram_sizes"], int)
@@ -78,7 +78,7 @@ def gram_patterns(rows: pd.DataFrame, axes: AxesGrid) -> AxesGrid:
         pattern = np.asarray(row["gram_pattern"], float).reshape(shape)
         gram = np.ma.masked_where(pattern == 0, np.abs(np.asarray(row["gram"], float).reshape(shape)))
         _matrix(axes[top, column], pattern, sizes, "Greys", 2.5)
-        image = _matrix(axes[top + 1, column], gram, sizes, SEQUENTIAL, 1.0)
+        image = _matrix(axes[top + 1, column], gram, sizes, SEQUENTIAL, largest)
         axes[top, column].set_title(KIND_STYLES[row["network.skip"]].label)
         axes[top, column].set_xlabel(f"{int(row['pairs']):,} pairs may meet")
         axes[top + 1, column].set_xlabel(f"min $F$ = {row['f_min']:.3f}")
@@ -87,10 +87,16 @@ def gram_patterns(rows: pd.DataFrame, axes: AxesGrid) -> AxesGrid:
         axes[top + 1, 0].set_ylabel("$|G|$ at the minimum")
     drawing = axes.flat[0].get_figure()
     if image is not None and isinstance(drawing, Drawing):
-        lower = [ax for top in range(1, len(axes), 2) for ax in axes[top]]
-        drawing.colorbar(image, ax=lower, label="$|G|$ (dimensionless)", aspect=18, pad=0.01)
+        drawing.colorbar(image, ax=list(axes[1]), label="$|G|$ (dimensionless)", aspect=18, pad=0.01, extend="max")
         drawing.set_figheight(1.75 * len(axes) + 0.75)  # the panels are square and share the page's width
     return axes
+
+
+def _largest_off_diagonal(gram: object) -> float:
+    """Return the end of the colour scale: the diagonal of ones would leave the rest of the matrix dark."""
+    values = np.asarray(gram, float)
+    matrix = np.abs(values.reshape((round(values.size**0.5),) * 2))
+    return max(0.1, float((matrix - np.diag(np.diag(matrix))).max()))
 
 
 def _matrix(ax: Axes, values: np.ndarray, sizes: np.ndarray, colours: str, top: float) -> Any:
