@@ -121,7 +121,8 @@ def fourier_energy(structure: Structure, pair: LayerPair, filters: Filters, iden
         gram = (real, imaginary) if gram is None else (gram[0] + real, gram[1] + imaginary)
     assert gram is not None
     weights = _frequencies(side)[1].to(gram[0])
-    energy = weights @ (gram[0].square() + gram[1].square()).sum((2, 3)).mT / side**2
+    # Not a product of a matrix and a vector, which rounds by the number of rows.
+    energy = (weights * (gram[0].square() + gram[1].square()).flatten(2).sum(2)).sum(1) / side**2
     if j != other:
         return energy
     own = sum(filters[b.name].square().sum((1, 3, 4)) for b in structure.column_blocks(j) if b.learned)
