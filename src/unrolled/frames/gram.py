@@ -120,7 +120,8 @@ def fourier_energy(structure: Structure, pair: LayerPair, filters: Filters, iden
     else:
         gram = _cross_gram(structure, pair, filters, identity, side)
     weights = _frequencies(side)[1].to(gram[0])
-    energy = weights @ (gram[0].square() + gram[1].square()).sum((2, 3)).mT / side**2
+    # Not a product of a matrix and a vector, which rounds by the number of rows.
+    energy = (weights * (gram[0].square() + gram[1].square()).flatten(2).sum(2)).sum(1) / side**2
     return energy - _learned_lengths(structure, j, filters).square().sum(1) if j == other else energy
 
 

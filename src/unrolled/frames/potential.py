@@ -83,8 +83,12 @@ def frame_potential(
         a_call = max(1, TOGETHER_NUMBERS // (replicas * _entries(structure, pairs[0])))
         for start in range(0, len(pairs), a_call):
             energy = _off_diagonal(structure, pairs[start : start + a_call], filters, identity, inverse)
-            parts.append(energy.unflatten(0, (-1, replicas)).sum(0))
-    return Potential(torch.stack(parts).sum(0), overlap_count(structure))
+            parts += energy.split(replicas)
+    # One by one, as the order of a sum must not depend on how many replicas or pairs there are in a call.
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return Potential(total, overlap_count(structure))
 
 
 def _off_diagonal(
@@ -113,10 +117,10 @@ def _off_diagonal(
     first = lengths[j][:, torch.as_tensor(pair.classes, device=gram.device)]  # (R, g, k)
     second = lengths[other][:, torch.as_tensor(pair.other_classes, device=gram.device)]  # (R, g, k')
     normalised = gram * first.unsqueeze(-1) * second.unsqueeze(-2)
-    energy = normalised.square().sum((1, 2, 3))
+    energy = normalised.square().flatten(1).sum(1)
     if j == other:
         home = normalised[:, torch.as_tensor(pair.diagonal, device=gram.device)]
-        energy = energy - home.diagonal(dim1=-2, dim2=-1).square().sum((1, 2))
+        energy = energy - home.diagonal(dim1=-2, dim2=-1).square().flatten(1).sum(1)
     return count * energy
 
 

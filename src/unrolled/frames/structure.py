@@ -29,6 +29,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 
 KINDS = ("chain", "residual", "residual_all", "dense", "chain_front", "residual_front", "dense_front")
 
@@ -168,7 +169,10 @@ Block(row=2, column=2, kernel=1, sign=1))
         return self.parameters + sum(self.sizes[1:]) + (self.sizes[-1] + 1) * classes
 
     def describe(self) -> str:
-        """Return the structure in a few words, like ``residual 3: 16x16x32 kernel 3 stride 1x1x2 on 32x32``."""
+        """Return the structure in a few words, like ``residual 3: 16*5x32 kernel 3*6 stride 1*5x2 on 32x32``.
+
+        Different structures have different descriptions.
+        """
         text = f"{self.kind} {self.sizes[0]}: {_joined(self.sizes[1:])}"
         if not self.convolutional:
             return text
@@ -335,5 +339,6 @@ def _whole(name: str, value: int) -> int:
 
 
 def _joined(numbers: Sequence[int]) -> str:
-    distinct = set(numbers)
-    return str(numbers[0]) if len(distinct) == 1 and len(numbers) > 3 else "x".join(map(str, numbers))
+    """Return numbers joined by x; four or more equal ones in a row are written like 8*5."""
+    runs = [(number, len(list(same))) for number, same in groupby(numbers)]
+    return "x".join(f"{number}*{n}" if n > 3 else "x".join([str(number)] * n) for number, n in runs)

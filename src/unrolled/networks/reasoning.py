@@ -215,6 +215,17 @@ class ReasoningEnsemble:
         """Return the training loss of each row, ``(R, B)`` for rows ``(R, B)``."""
         return self.layer_losses(parameters, rows, self.learned_eigenvalues(parameters, rows))
 
+    def penalty(self, parameters: Parameters) -> None:
+        """Nothing is added to the loss."""
+
+    def training_loss(self, parameters: Parameters, rows: Tensor) -> Tensor:
+        """Return the mean loss ``(R,)`` of training rows ``(R, n)``, in float64."""
+        return self.losses(parameters, rows).double().mean(1)
+
+    def probe(self, parameters: Parameters) -> Parameters:
+        """Training curves keep nothing but the loss."""
+        return {}
+
     @torch.no_grad()
     def evaluate(self, parameters: Parameters, rows: Tensor, chunk: int = 1000) -> Evaluation:
         """Return the mean losses and representation error over rows.

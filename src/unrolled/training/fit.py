@@ -30,8 +30,8 @@ SLOWER = {"fused": "fused torch, some six times slower", "eager": "eager torch, 
 """What to say of a backend that takes over from the native one."""
 
 
-class Backend(Protocol):
-    """What trains and evaluates an ensemble. Results are compared bit for bit only within one ``name``."""
+class Trainer(Protocol):
+    """What trains an ensemble. Results are compared bit for bit only within one ``name``."""
 
     name: str
 
@@ -39,13 +39,17 @@ class Backend(Protocol):
         """Train until an epoch."""
         ...
 
+
+class Backend(Trainer, Protocol):
+    """What trains and evaluates a reasoning-layer ensemble."""
+
     def evaluate(self, parameters: Tensors, rows: Tensor) -> Evaluation:
         """Return means over rows."""
         ...
 
 
 class Eager:
-    """Plain torch operations, for any ensemble and device."""
+    """Plain torch operations, on any device."""
 
     name = "eager"
 
@@ -97,7 +101,7 @@ def choose_backend(name: str, ensemble: ReasoningEnsemble, threads: int | None =
 
 
 def fit(
-    backend: Backend,
+    backend: Trainer,
     settings: FitSettings,
     state: FitState,
     *,
@@ -106,12 +110,12 @@ def fit(
     key: str = "",
     on_epochs: Callable[[int], None] = lambda epochs: None,
 ) -> FitState:
-    """Train to the last epoch, resuming from a checkpoint where there is one.
+    """Train to the last epoch, or until all replicas stand still, resuming from a checkpoint where there is one.
 
     Where the fit is cut into chunks changes no bit of its result. On an interrupt the last whole chunk is saved.
 
     Args:
-        backend: what trains.
+        backend: what trains; with a patience, one of the eager ones.
         settings: how.
         state: the state before the first epoch.
         checkpoint: file of the fit's checkpoint; removed by :func:`discard_checkpoint` once the result is safe.
@@ -121,18 +125,25 @@ def fit(
 
     Returns:
         The final state, its last epoch judged.
+
+    Raises:
+        ValueError: the backend knows no patience.
     """
+    if settings.patience is not None and backend.name != "eager":
+        raise ValueError(
+            f"patience: expected None for backend {backend.name}, as it knows none, got {settings.patience}"
+        )
     key = f"{key} {backend.name}"
     if checkpoint is not None and (found := load_checkpoint(checkpoint, key, str(state.best_loss.device))) is not None:
         on_epochs(found.epoch)
         state = found
     saved, epochs = time.monotonic(), 1
     try:
-        while state.epoch < settings.epochs:
+        while state.epoch < settings.epochs and bool(state.going.any()):
             began = time.monotonic()
             until = min(state.epoch + epochs, settings.epochs)
             new = backend.advance(settings, state, until)
-            on_epochs(until - state.epoch)
+            on_epochs(new.epoch - state.epoch)
             state = new
             now = time.monotonic()
             epochs = max(1, min(4 * epochs, int(epochs * CHUNK_SECONDS / max(now - began, 1e-6))))
@@ -144,6 +155,8 @@ def fit(
         if checkpoint is not None and 0 < state.epoch < settings.epochs:
             save_checkpoint(checkpoint, state, key)
         raise
+    if state.epoch < settings.epochs:
+        on_epochs(settings.epochs - state.epoch)  # those that nobody needs
     return state
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +27,7 @@ class FitSettings:
         train_rows: ``(R, n)`` rows of the data set that each replica trains on.
         order_keys: ``(R,)`` keys of the streams that shuffle the rows anew each epoch.
         curve_epochs: increasing epoch numbers whose training loss is kept; 0 is the loss before training.
+        patience: epochs without a drop of the training loss by 1 % after which a replica stands still; None: never.
 
     Raises:
         ValueError: a number outside its range, or lengths that differ.
@@ -37,6 +40,7 @@ class FitSettings:
     train_rows: NDArray[np.int64]
     order_keys: NDArray[np.uint64]
     curve_epochs: tuple[int, ...]
+    patience: int | None = None
 
     def __post_init__(self) -> None:
         replicas, n = self.train_rows.shape
@@ -49,6 +53,18 @@ class FitSettings:
             )
         if not all(0 <= epoch <= self.epochs for epoch in self.curve_epochs):
             raise ValueError(f"curve_epochs: expected epochs 0 to {self.epochs}, got {self.curve_epochs}")
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"patience: expected epochs >= 1 or None, got {self.patience}")
+
+    def of(self, members: Sequence[int]) -> FitSettings:
+        """Return the settings of some replicas."""
+        which = list(members)
+        rates = Rates(self.rates.learning_rate[which], self.rates.weight_decay[which])
+        own = {"rates": rates, "train_rows": self.train_rows[which], "order_keys": self.order_keys[which]}
+        return replace(self, **own)  # type: ignore[arg-type]
+
+
+_UNSET = torch.empty(0)
 
 
 @dataclass
@@ -64,6 +80,10 @@ class FitState:
         best_epoch: ``(R,)`` that epoch, 0 before the first.
         diverged_epoch: ``(R,)`` first epoch with a non-finite loss, -1 if none; such a replica stands still.
         curve: ``(C, R)`` training loss after ``curve_epochs``; NaN where not reached or not finite.
+        probes: what else the ensemble measures then, name -> ``(C, R)`` likewise.
+        stopped_epoch: ``(R,)`` epoch after which a replica lost patience and stands still, -1 if none.
+        plateau_loss: ``(R,)`` loss that has to be undercut by 1 %, infinite before it was judged.
+        plateau_epoch: ``(R,)`` epoch of that loss.
     """
 
     epoch: int
@@ -74,10 +94,64 @@ class FitState:
     best_epoch: Tensor
     diverged_epoch: Tensor
     curve: Tensor
+    probes: Tensors = field(default_factory=dict)
+    stopped_epoch: Tensor = _UNSET
+    plateau_loss: Tensor = _UNSET
+    plateau_epoch: Tensor = _UNSET
+
+    def __post_init__(self) -> None:
+        # Backends that know no patience, and older checkpoints, leave these out.
+        if self.stopped_epoch is _UNSET:
+            self.stopped_epoch = torch.full_like(self.best_epoch, -1)
+        if self.plateau_loss is _UNSET:
+            self.plateau_loss = torch.full_like(self.best_loss, math.inf)
+        if self.plateau_epoch is _UNSET:
+            self.plateau_epoch = torch.zeros_like(self.best_epoch)
+
+    @property
+    def going(self) -> Tensor:
+        """``(R,)`` whether a replica is still trained."""
+        return (self.diverged_epoch < 0) & (self.stopped_epoch < 0)
+
+    def of(self, members: Sequence[int]) -> FitState:
+        """Return where some replicas stand."""
+        which = torch.as_tensor(list(members), device=self.best_loss.device)
+        return FitState(self.epoch, *(_picked(getattr(self, name), which, name in _LAST) for name in _REPLICATED))
+
+    def put(self, members: Sequence[int], part: FitState) -> FitState:
+        """Return the state with some replicas where ``part`` has them, and its epoch."""
+        which = torch.as_tensor(list(members), device=self.best_loss.device)
+        blank = {
+            name: value.new_full((len(self.curve), len(self.best_loss)), math.nan)
+            for name, value in part.probes.items()
+        }
+        whole = replace(self, probes=blank | self.probes)
+        return FitState(
+            part.epoch, *(_put(getattr(whole, n), getattr(part, n), which, n in _LAST) for n in _REPLICATED)
+        )
 
     def to_dict(self) -> dict[str, object]:
         """Return the fields as a plain dictionary, which ``torch.save`` writes and reads without pickled code."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+_REPLICATED = tuple(f.name for f in fields(FitState))[1:]
+_LAST = ("curve", "probes")
+"""Fields whose replicas are on the last axis; else they are on the first."""
+
+
+def _picked(value: Tensor | Tensors, which: Tensor, last: bool) -> Any:
+    if isinstance(value, dict):
+        return {name: _picked(v, which, last) for name, v in value.items()}
+    return value.index_select(-1 if last else 0, which)
+
+
+def _put(value: Tensor | Tensors, part: Tensor | Tensors, which: Tensor, last: bool) -> Any:
+    if isinstance(value, dict):
+        assert isinstance(part, dict)
+        return {name: _put(v, part[name], which, last) for name, v in value.items()}
+    assert isinstance(part, Tensor)
+    return value.index_copy(-1 if last else 0, which, part)
 
 
 def initial_state(weights: Tensors, settings: FitSettings) -> FitState:
