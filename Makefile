@@ -17,11 +17,14 @@ help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 12
 
 setup: $(READY) ## .venv with the pinned dependencies
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements.lock requirements-compiler.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or newer is needed, {sys.executable} is {v.major}.{v.minor}: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(PY) -c 'from unrolled.training.native.build import compiler; compiler()' 2>/dev/null \
+		|| $(PY) -m pip install --quiet --disable-pip-version-check -r requirements-compiler.lock \
+		|| echo "no C compiler, and none could be installed: training will be slower"
 	@touch $@
 
 ray: $(RAY) ## adds Ray and its launcher to .venv

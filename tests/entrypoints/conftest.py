@@ -127,6 +127,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str
         "configs",
         "src",
         "requirements.lock",
+        "requirements-compiler.lock",
         "requirements-ray.lock",
         "pyproject.toml",
     ):

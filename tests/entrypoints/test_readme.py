@@ -24,7 +24,7 @@ def commands_in(text: str) -> list[str]:
 
 
 COMMANDS = commands_in(README)
-LOCKS = ("requirements.lock", "requirements-ray.lock")
+LOCKS = ("requirements.lock", "requirements-compiler.lock", "requirements-ray.lock")
 SECONDS = 120
 """Most that one command may take on a busy machine."""
 
@@ -38,6 +38,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "configs",
         "pyproject.toml",
         "requirements.lock",
+        "requirements-compiler.lock",
         "requirements-ray.lock",
         "scripts",
         "src",

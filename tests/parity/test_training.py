@@ -1,6 +1,10 @@
 """The fast backends against the eager one, and against one trial written with ``torch.nn`` and ``torch.optim``."""
 
+import shlex
+import shutil
+import sys
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -144,25 +148,40 @@ def test_divergence_is_seen_in_the_same_epoch(fast):
     assert min(found.diverged_epoch.tolist()[:2]) > 1
 
 
+def clang() -> tuple[str, str]:
+    """The other compiler that the kernel is written for, from the system or from the package ziglang."""
+    if shutil.which("clang"):
+        return "clang", ""
+    if find_spec("ziglang"):
+        return shlex.join([sys.executable, "-m", "ziglang", "cc"]), ""
+    pytest.skip("neither clang nor the package ziglang is installed")
+
+
+def narrower() -> tuple[str, str]:
+    if int(kernel(10, 5).lanes()) == 8:
+        pytest.skip("this machine's own kernel is the one for narrower registers")
+    return shlex.join(compiler()), "-march=haswell"
+
+
 @needs_native
 @pytest.mark.parametrize("solver", ["nag", "rnn"])
-def test_the_kernel_for_narrower_registers(solver, tmp_path, monkeypatch):
-    if int(kernel(10, 5).lanes()) == 8:
-        pytest.skip("this machine's own kernel is the narrower one")
-    narrow = tmp_path / "cc"
-    narrow.write_text(f'#!/bin/sh\nexec {compiler()} "$@" -mno-avx512f\n')
-    narrow.chmod(0o755)
+@pytest.mark.parametrize("other", [narrower, clang])
+def test_the_kernel_for_narrower_registers_and_of_clang(solver, other, tmp_path, monkeypatch):
+    command, flag = other()
+    script = tmp_path / "cc"
+    script.write_text(f'#!/bin/sh\nexec {command} "$@" {flag}\n')
+    script.chmod(0o755)
     job, members = Job(solver, 16, "sgd", epochs=1, n_train=13, batch=13), members_for(solver)
-    wide = job.backend(members, "native").evaluate(job.start(members).weights, EVERYTHING)
-    monkeypatch.setenv("CC", str(narrow))
+    usual = job.backend(members, "native").evaluate(job.start(members).weights, EVERYTHING)
+    monkeypatch.setenv("CC", str(script))
     monkeypatch.setenv("UNROLLED_CACHE", str(tmp_path))
     kernel.cache_clear()
     try:
         backend = job.backend(members, "native")
-        assert backend.name == "native-8"
+        assert other is not narrower or backend.name == "native-8"
         assert_same_gradients(job, members, "native")
-        for one, other in zip(backend.evaluate(job.start(members).weights, EVERYTHING), wide, strict=True):
-            torch.testing.assert_close(one, other, rtol=LOSS_TOLERANCE, atol=LAYER_ROUNDING)
+        for one, another in zip(backend.evaluate(job.start(members).weights, EVERYTHING), usual, strict=True):
+            torch.testing.assert_close(one, another, rtol=LOSS_TOLERANCE, atol=LAYER_ROUNDING)
     finally:
         kernel.cache_clear()
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from unrolled.claims import reasoning
+from unrolled.claims import frames, reasoning
 from unrolled.claims.claim import Cell, Claim, Verdict, explain, judge, summarise
 from unrolled.claims.grid import MixedRecordsError, trials_of
 from unrolled.claims.statistics import Interval
 from unrolled.records.atomic import replacing
 
-CLAIMS: dict[str, Claim] = {**reasoning.CLAIMS}
+CLAIMS: dict[str, Claim] = {**reasoning.CLAIMS, **frames.CLAIMS}
 """Every claim, id -> claim, in the order of the ledger."""
 
 CELL_COLUMNS = ("claim", "part", "solver", "width", "k", "effect", "low", "high", "n", "holds")
@@ -31,9 +31,9 @@ class ClaimResult:
 
     Attributes:
         claim: the claim.
-        interval: effect with its 95 % interval over seeds; NaN and n = 0 where not run.
+        interval: effect with its 95 % interval over seeds, or what the claim's rule says; NaN and n = 0 where not run.
         verdict: the outcome.
-        note: which k were tested, or why nothing was.
+        note: which places were tested, or why nothing was.
         cells: every tested condition, and those reported beside.
         trials: hashes of the trials read, sorted.
     """
@@ -130,7 +130,7 @@ def cell_table(results: Sequence[ClaimResult]) -> pd.DataFrame:
     rows = [
         (
             result.claim.id,
-            cell.part,
+            cell.label,
             cell.solver,
             cell.width,
             cell.k,

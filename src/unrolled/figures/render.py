@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from unrolled.figures import reasoning
+from unrolled.figures import frames, reasoning
 from unrolled.figures.curves import add_caption, new_drawing
 from unrolled.figures.save import FORMATS, fingerprint, is_current, save_figure
 from unrolled.figures.spec import Figure, UndrawableError
 from unrolled.figures.style import figure_style
 
-THEORIES: dict[str, dict[str, Figure]] = {reasoning.THEORY: reasoning.FIGURES}
+THEORIES: dict[str, dict[str, Figure]] = {
+    reasoning.THEORY: reasoning.FIGURES,
+    frames.THEORY: frames.FIGURES,
+}
 """Figures by theory and name."""
 
 

@@ -58,8 +58,10 @@ def provenance(rows: pd.DataFrame) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def _drawing_code() -> str:
-    """Return a digest of all code that can change a picture: this room, the theory's curves, matplotlib."""
-    sources = [path for room in ("figures", "solvers", "records") for path in sorted((PACKAGE / room).rglob("*.py"))]
+    """Return a digest of all that can change a picture but records: this room, the theories' curves, matplotlib."""
+    rooms = ("figures", "solvers", "frames", "records")
+    sources = [path for room in rooms for path in sorted((PACKAGE / room).rglob("*.py"))]
+    sources += sorted((PACKAGE / "figures").rglob("*.csv"))
     digest = hashlib.sha256(matplotlib.__version__.encode())
     for path in sources:
         digest.update(path.read_bytes())
@@ -77,10 +79,15 @@ def fingerprint(rows: pd.DataFrame, caption: str) -> str:
     for name in sorted(rows.columns):
         column = rows[name]
         nested = column.map(lambda value: isinstance(value, (list, np.ndarray))).any()
-        values = column.map(lambda v: None if v is None else b"".join(str(x).encode() for x in v)) if nested else column
+        values = column.map(_list_bytes) if nested else column
         digest.update(name.encode())
         digest.update(pd.util.hash_pandas_object(values, index=False).to_numpy().tobytes())
     return digest.hexdigest()
+
+
+def _list_bytes(value: object) -> bytes | None:
+    """Return the entries of a list as bytes; a missing list is None or, after a join of tables, NaN."""
+    return b"".join(str(x).encode() for x in value) if isinstance(value, (list, np.ndarray)) else None
 
 
 def is_current(stem: Path, mark: str) -> bool:

@@ -38,6 +38,8 @@ class Figure:
         look: what to look at.
         best: keep the best run of each cell and seed; False where rows have no training loss.
         narrow: last choice among the selected rows.
+        cell: columns that name a cell, of which the best run of each seed is kept.
+        untrained: experiments whose finished rows it reads besides, all of them: records without a training loss.
     """
 
     name: str
@@ -53,6 +55,8 @@ class Figure:
     look: str
     best: bool = True
     narrow: Callable[[pd.DataFrame], pd.DataFrame] | None = None
+    cell: tuple[str, ...] = CELL
+    untrained: tuple[str, ...] = ()
 
     def select(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the records that the figure shows.
@@ -69,12 +73,14 @@ class Figure:
         parts = [self._of(frame, experiment) for experiment in self.experiments]
         if parts[0].empty:
             raise UndrawableError(self._absence(frame))
+        parts += [_finished(of_experiment(frame, experiment)) for experiment in self.untrained]
         rows = pd.concat([part for part in parts if not part.empty], ignore_index=True)
         rows = rows.drop_duplicates("trial").sort_values("trial", kind="stable").reset_index(drop=True)
         rows = self.narrow(rows).reset_index(drop=True) if self.narrow else rows
         for metric in self.metrics:
             if metric not in rows or not np.isfinite(rows[metric].astype(float)).any():
-                raise UndrawableError(f"no finite value of {metric} in the records of {self.experiments[0]}")
+                read = ", ".join((self.experiments[0], *self.untrained))
+                raise UndrawableError(f"no finite value of {metric} in the records of {read}")
         return rows
 
     def caption(self, rows: pd.DataFrame) -> str:
@@ -90,13 +96,14 @@ class Figure:
         counted = f"{source['trial_count']:,} trials, {origin}{changed}."
         sizes = sorted(rows["solver.step_size"].dropna().unique()) if "solver.step_size" in rows else []
         shows = self.shows.replace("{step_size}", ", ".join(f"{size:g}" for size in sizes))
-        return " ".join([shows, *([seeds_note(rows)] if self.best else []), counted])
+        notes = [seeds_note(rows[rows["train_loss"].notna()], self.cell)] if self.best else []
+        return " ".join([shows, *notes, counted])
 
     def _of(self, frame: pd.DataFrame, experiment: str) -> pd.DataFrame:
         rows = of_experiment(frame, experiment)
         if rows.empty:
             return rows
-        return best_runs(rows) if self.best else rows[rows["status"] == "finished"]
+        return best_runs(rows, self.cell) if self.best else _finished(rows)
 
     def _absence(self, frame: pd.DataFrame) -> str:
         experiment = self.experiments[0]
@@ -107,18 +114,23 @@ class Figure:
         return f"no usable run in the records of {experiment} ({counts})"
 
 
-def seeds_note(rows: pd.DataFrame) -> str:
+def _finished(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows if rows.empty else rows[rows["status"] == "finished"]
+
+
+def seeds_note(rows: pd.DataFrame, cell: tuple[str, ...] = CELL) -> str:
     """Return the sentence that says how many seeds a point stands for.
 
     Args:
         rows: best runs, one a cell and seed.
+        cell: columns that name a cell.
 
     Example:
         >>> table = pd.DataFrame({name: [1, 1] for name in CELL})
         >>> seeds_note(table)
         'Mean over n = 2 training seeds with its 95 % bootstrap interval.'
     """
-    sizes = rows.groupby(list(CELL), dropna=False).size()
+    sizes = rows.groupby(list(cell), dropna=False).size()
     low, high = int(sizes.min()), int(sizes.max())
     if high == 1:
         return "n = 1 training seed, so no interval."

@@ -55,7 +55,7 @@ _SETTINGS: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class SolverStyle:
-    """How one solver looks in every figure.
+    """How one solver, or one kind of net, looks in every figure.
 
     Args:
         label: name in legends.
@@ -76,6 +76,17 @@ SOLVER_STYLES = {
     "rnn": SolverStyle("RNN", OKABE_ITO["green"], "^", "-."),
 }
 """Style by ``solver.name``, in the order of legends."""
+
+KIND_STYLES = {
+    "chain": SolverStyle("chain", OKABE_ITO["blue"], "o", "-"),
+    "residual": SolverStyle("residual", OKABE_ITO["vermillion"], "s", "--"),
+    "residual_all": SolverStyle("residual, every layer", OKABE_ITO["orange"], "D", "--"),
+    "dense": SolverStyle("dense", OKABE_ITO["green"], "^", "-."),
+    "chain_front": SolverStyle("chain, analysis form", OKABE_ITO["sky"], "o", ":"),
+    "residual_front": SolverStyle("residual, analysis form", OKABE_ITO["purple"], "s", ":"),
+    "dense_front": SolverStyle("dense, analysis form", OKABE_ITO["black"], "^", ":"),
+}
+"""Style by ``network.skip``, in the order of legends."""
 
 THEORY_LINE: dict[str, Any] = {"linestyle": ":", "linewidth": 1.3}
 """Line of a prediction, in the colour of the solver that it speaks about."""

@@ -97,9 +97,9 @@ def dual_value(sizes: Sequence[float] | Array, alpha: Sequence[float] | Array, t
     if not ((a >= 0) & (th > 0) & (th <= 1)).all():
         raise ValueError("expected alpha >= 0 and theta in (0, 1]")
     dirty = np.maximum(0.0, a - 1)
-    # alpha^2 - epsilon^2, without the difference of squares. The first stage has clean rows alone.
+    # alpha^2 - epsilon^2, without the difference of squares. The first stage has clean rows alone: C = k_0, so that
+    # epsilon cancels.
     saving = np.where(a > 1, 2 * a - 1, a**2) / th
-    dirty[0], saving[0] = 0.0, a[0] ** 2 / th[0]
     lost = dirty**2 / th * k[:-1]
     slope = (2 * a - th)[:-1] - saving[1:]
     ends = (2 * a[-1] - th[-1]) * k[-1], -saving[0] * k[0]

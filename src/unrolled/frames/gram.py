@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -110,24 +111,77 @@ def fourier_energy(structure: Structure, pair: LayerPair, filters: Filters, iden
     """
     j, other = pair.layers
     side = min(structure.grids[j], 2 * pair.reach + 1)
-    gram: tuple[Tensor, Tensor] | None = None
-    for meeting in pair.meetings:
-        if j == other and not meeting.first[0].learned:
-            continue  # the identities of a layer are orthogonal: they add to the diagonal only
-        a = _transformed(structure, meeting.first, filters, identity, side)
-        b = a if j == other else _transformed(structure, meeting.second, filters, identity, side)
-        real = a[0].mT @ b[0] + a[1].mT @ b[1]
-        imaginary = a[0].mT @ b[1] - a[1].mT @ b[0]
-        gram = (real, imaginary) if gram is None else (gram[0] + real, gram[1] + imaginary)
-    assert gram is not None
+    if j == other:
+        # The identities of a layer are orthogonal: they add to the diagonal only.
+        learned = [meeting.first for meeting in pair.meetings if meeting.first[0].learned]
+        parts = [_transformed(structure, blocks, filters, identity, side) for blocks in learned]
+        real, imaginary = (torch.cat([part[i] for part in parts], 2) for i in (0, 1))
+        gram = _smaller_gram(real, imaginary)
+    else:
+        gram = _cross_gram(structure, pair, filters, identity, side)
     weights = _frequencies(side)[1].to(gram[0])
     # Not a product of a matrix and a vector, which rounds by the number of rows.
     energy = (weights * (gram[0].square() + gram[1].square()).flatten(2).sum(2)).sum(1) / side**2
-    if j != other:
-        return energy
-    own = sum(filters[b.name].square().sum((1, 3, 4)) for b in structure.column_blocks(j) if b.learned)
-    assert isinstance(own, Tensor)
-    return energy - own.square().sum(1)
+    return energy - _learned_lengths(structure, j, filters).square().sum(1) if j == other else energy
+
+
+def dense_energy(structure: Structure, layer: int, filters: Filters) -> Tensor:
+    """Return ``(R,)`` the sum of squares of the Gram of one fully connected layer, the diagonal left out.
+
+    Args:
+        structure: without positions.
+        layer: number of the layer.
+        filters: of columns of unit length.
+    """
+    learned = [block for block in structure.column_blocks(layer) if block.learned]
+    tall = _tall(learned, filters)  # (R, c, k)
+    energy: Tensor = _GramEnergy.apply(tall)
+    return energy - tall.square().sum(1).square().sum(1)
+
+
+class _GramEnergy(torch.autograd.Function):
+    """Sum of squares of B^T B for B of shape ``(R, c, k)``: one product forward and, as it is symmetric, one backward.
+
+    B^T B and B B^T have the same sum of squares: the smaller one is formed.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, tall: Tensor) -> Tensor:
+        gram = tall @ tall.mT if tall.shape[1] < tall.shape[2] else tall.mT @ tall
+        ctx.save_for_backward(tall, gram)
+        return gram.flatten(1).square().sum(1)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> Tensor:
+        tall, gram = ctx.saved_tensors
+        product = gram @ tall if tall.shape[1] < tall.shape[2] else tall @ gram
+        return 4 * upstream[:, None, None] * product
+
+
+def _smaller_gram(real: Tensor, imaginary: Tensor) -> tuple[Tensor, Tensor]:
+    """Return B^* B or B B^*, which have the same sum of squares: the smaller one."""
+    if real.shape[2] < real.shape[3]:
+        real, imaginary = real.mT, imaginary.mT
+    return real.mT @ real + imaginary.mT @ imaginary, real.mT @ imaginary - imaginary.mT @ real
+
+
+def _cross_gram(
+    structure: Structure, pair: LayerPair, filters: Filters, identity: Identities, side: int
+) -> tuple[Tensor, Tensor]:
+    gram: tuple[Tensor, Tensor] | None = None
+    for meeting in pair.meetings:
+        a = _transformed(structure, meeting.first, filters, identity, side)
+        b = _transformed(structure, meeting.second, filters, identity, side)
+        real, imaginary = a[0].mT @ b[0] + a[1].mT @ b[1], a[0].mT @ b[1] - a[1].mT @ b[0]
+        gram = (real, imaginary) if gram is None else (gram[0] + real, gram[1] + imaginary)
+    assert gram is not None
+    return gram
+
+
+def _learned_lengths(structure: Structure, layer: int, filters: Filters) -> Tensor:
+    """Return ``(R, k)`` the squared lengths of the learned parts of a layer's atoms."""
+    parts = [filters[b.name].square().sum((1, 3, 4)) for b in structure.column_blocks(layer) if b.learned]
+    return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
 
 
 def _transformed(

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from unrolled.frames.dictionary import Filters, Identities, check_filters, unit_identities
-from unrolled.frames.gram import fourier_energy, gram_block, squared_lengths
+from unrolled.frames.gram import dense_energy, fourier_energy, gram_block, squared_lengths
 from unrolled.frames.overlap import LayerPair, layer_pairs, overlap_count
 from unrolled.frames.structure import Block, Structure
 
@@ -103,6 +103,11 @@ def _off_diagonal(
     lengths = {own: torch.cat([inverse[p.layers[i] - 1] for p in pairs]) for i, own in enumerate((j, other))}
     fractions = {own - 1: torch.cat([identity[p.layers[i] - 1] for p in pairs]) for i, own in enumerate((j, other))}
     count = pair.repeats * (1 if j == other else 2)
+    if not structure.convolutional and j == other:
+        if not _learned(pair):
+            return torch.zeros_like(lengths[j][:, 0, 0])
+        unit = {b.name: stacked[b.name] * lengths[j][:, 0, None, :, None, None] for b in _learned(pair)}
+        return count * dense_energy(structure, j, unit)
     if _by_fourier(structure, pair):
         unit = {b.name: stacked[b.name] * lengths[b.column][:, 0, None, :, None, None] for b in _learned(pair)}
         return count * fourier_energy(

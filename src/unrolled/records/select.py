@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 CELL = ("solver.name", "solver.steps", "network.width", "data.n_train", "solver.learn_step_size")
 """Columns that name a cell of the reasoning-layer grid; with ``seed`` they name one best run."""
+
+NET_CELL = ("data.name", "network.skip", "structure", "parameters", "optim.potential_weight")
+"""Columns that name a trained net of the frames experiments: the text of a structure alone may stand for two depths."""
 
 
 def of_experiment(frame: pd.DataFrame, experiment: str) -> pd.DataFrame:
@@ -24,7 +29,7 @@ def of_experiment(frame: pd.DataFrame, experiment: str) -> pd.DataFrame:
     return frame.loc[member].reset_index(drop=True)
 
 
-def best_runs(frame: pd.DataFrame) -> pd.DataFrame:
+def best_runs(frame: pd.DataFrame, cell: Sequence[str] = CELL) -> pd.DataFrame:
     """Return, for every cell and seed, the finished run with the lowest training loss.
 
     The candidates of a cell differ in optimiser and learning rate. Ties go to the smaller trial hash, so that the
@@ -32,16 +37,17 @@ def best_runs(frame: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         frame: records, one row a trial; diverged and failed rows and rows without a training loss are passed over.
+        cell: columns that name a cell; a missing value is a value like any other.
 
     Returns:
-        One row for each (solver, steps, width, n_train, learn_step_size, seed), sorted by these.
+        One row for each cell and seed, sorted by these.
 
     Reference:
         Chen et al. 2020 (arXiv 2006.13401), experiments: the run with the best training loss counts.
     """
     if frame.empty:
         return frame.copy()
-    keys = [*CELL, "seed"]
+    keys = [*cell, "seed"]
     usable = frame[(frame["status"] == "finished") & frame["train_loss"].notna()]
     ordered = usable.sort_values([*keys, "train_loss", "trial"], kind="stable")
     return ordered.drop_duplicates(keys, keep="first").reset_index(drop=True)

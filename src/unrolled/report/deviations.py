@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import pandas as pd
 
+from unrolled.report import frames_deviations
+from unrolled.report.deviation import Deviation
 from unrolled.report.settings import value_list
-
-
-@dataclass(frozen=True)
-class Deviation:
-    """One departure from a paper.
-
-    Args:
-        title: a few words.
-        paper: what the paper or its released code does.
-        here: what is done here.
-        why: the reason, or what it means for a reader.
-    """
-
-    title: str
-    paper: str
-    here: str
-    why: str
-
 
 _REASONING = (
     Deviation(
@@ -149,10 +132,14 @@ def deviations(frame: pd.DataFrame, theory: str) -> list[Deviation]:
         theory: one theory, or ``all``.
 
     Returns:
-        Empty for a theory without entries.
+        Empty for a theory without entries or without records.
     """
-    if theory not in ("reasoning", "all"):
-        return []
-    own = frame[frame["theory"] == "reasoning"]
-    found = [entry for describe in _FROM_RECORDS if (entry := describe(own)) is not None]
-    return [*_REASONING, *found]
+    found: list[Deviation] = []
+    own = {name: frame[frame["theory"] == name] for name in ("reasoning", "frames") if theory in (name, "all")}
+    if "reasoning" in own and len(own["reasoning"]):
+        found += _REASONING
+        found += [entry for describe in _FROM_RECORDS if (entry := describe(own["reasoning"])) is not None]
+    if "frames" in own and len(own["frames"]):
+        searched = frames_deviations.search(own["frames"])
+        found += [*frames_deviations.ENTRIES, *([searched] if searched else [])]
+    return found

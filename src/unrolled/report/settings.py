@@ -30,6 +30,25 @@ SETTINGS = {
 }
 """Row heading of the settings table and the column of the records it reads."""
 
+THEORY_SETTINGS = {
+    "frames": {
+        "data set": "data.name",
+        "skip connections": "network.skip",
+        "structures": "structure",
+        "layer widths": "network.widths",
+        "blocks a group n": "network.depth",
+        "groups of blocks": "network.groups",
+        "potential weight λ": "optim.potential_weight",
+        "form of the potential": "optim.potential",
+        "patience (epochs)": "optim.patience",
+        "restarts of the minimisation": "restarts",
+    }
+}
+"""Further rows, by the theory whose records bring them."""
+
+MOST_NAMED = 8
+"""Distinct texts that a cell names; of more it gives the number."""
+
 
 @dataclass(frozen=True)
 class SettingsTable:
@@ -57,7 +76,10 @@ def settings_table(frame: pd.DataFrame) -> SettingsTable:
     """
     names = experiments_in(frame)
     parts = [of_experiment(frame, name) for name in names]
-    rows = [(heading, tuple(_cell(part, column) for part in parts)) for heading, column in SETTINGS.items()]
+    theories = set(frame["theory"])
+    further = [item for name, own in THEORY_SETTINGS.items() if name in theories for item in own.items()]
+    settings = [*SETTINGS.items(), *further]
+    rows = [(heading, tuple(_cell(part, column) for part in parts)) for heading, column in settings]
     rows = [(heading, cells) for heading, cells in rows if set(cells) != {ABSENT}]
     rows += [
         (f"trials {status}", tuple(f"{int((part['status'] == status).sum()):,}" for part in parts))
@@ -69,6 +91,8 @@ def settings_table(frame: pd.DataFrame) -> SettingsTable:
 
 def _cell(rows: pd.DataFrame, column: str) -> str:
     text = value_list(rows[column]) if column in rows else ABSENT
+    if column in ("structure", "network.widths") and (distinct := rows[column].nunique() if column in rows else 0):
+        return f"{distinct:,}" if column == "structure" or distinct > MOST_NAMED else text
     if column == "seed" and text != ABSENT:
         count = rows["seed"].nunique()
         return f"{text} ({count})" if count > 1 else text

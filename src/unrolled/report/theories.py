@@ -41,5 +41,26 @@ THEORY_TEXTS = {
             "runs, and are checked on the records of the runs alone.",
         ),
     ),
+    "frames": TheoryText(
+        title="Deep frames",
+        paper=(
+            "Murdock, Lucey, “Dataless Model Selection with the Deep Frame Potential”, CVPR 2020, arXiv 2003.13866; "
+            "Murdock, Cazenavette, Lucey, “Reframing Neural Networks: Deep Structure in Overcomplete Representations”, "
+            "arXiv 2103.05804"
+        ),
+        link="https://arxiv.org/abs/2103.05804",
+        paragraphs=(
+            "A network of rectified linear layers is one sweep of an algorithm that looks for a sparse code of its "
+            "input in a large structured dictionary. Codes are unique where the dictionary's columns are far from "
+            "parallel. The deep frame potential F is the root mean square of those inner products of columns that the "
+            "structure leaves free; its minimum over all weights depends on widths, depth and skip connections alone. "
+            "The papers propose that minimum, which needs no data, as a criterion for choosing between networks.",
+            "Here the minimum is computed for fully connected and convolutional structures, by closed forms, bounds "
+            "and numerical minimisation, and compared with the test errors of the same networks after training, with "
+            "and without the potential in the loss. The claims below were written down with their rules before the "
+            "runs. As larger networks have lower minima, each correlation stands beside that of the number of "
+            "parameters.",
+        ),
+    ),
 }
 """Text by theory, in the order of the report."""

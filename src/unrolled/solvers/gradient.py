@@ -69,7 +69,7 @@ def aligned(values: Number, estimate: Tensor, name: str = "step size") -> Number
     return shaped
 
 
-def _check_number(value: Number, name: str, least: float, strict: bool) -> None:
+def check_number(value: Number, name: str, least: float, strict: bool) -> None:
     """Refuse a float outside its range; tensors pass, since reading them would wait for the device."""
     if isinstance(value, Tensor):
         return
@@ -108,7 +108,7 @@ class GD:
     step_size: Number
 
     def __post_init__(self) -> None:
-        _check_number(self.step_size, "step size", 0.0, strict=True)
+        check_number(self.step_size, "step size", 0.0, strict=True)
 
     def init(self, start: Tensor) -> Tensor:
         """State at the start: the estimate itself, ``(..., d)``."""
@@ -167,8 +167,8 @@ class NAG:
     strong_convexity: Number
 
     def __post_init__(self) -> None:
-        _check_number(self.step_size, "step size", 0.0, strict=True)
-        _check_number(self.strong_convexity, "strong convexity", 0.0, strict=False)
+        check_number(self.step_size, "step size", 0.0, strict=True)
+        check_number(self.strong_convexity, "strong convexity", 0.0, strict=False)
 
     def init(self, start: Tensor) -> NAGState:
         """State at the start: y = z = start, ``(..., d)`` each."""

@@ -72,6 +72,30 @@ def test_effect_is_the_mean_over_cells_of_seeds_that_all_have() -> None:
     assert summarise([first, second, other]) == Interval(3.5, 3.0, 4.0, 2)
 
 
+def grouped(group: str, value: float, role: Role = Role.HEADLINE) -> Cell:
+    return mean_cell("part", "with", None, None, pd.Series([value] * 3), role=role, group=group)
+
+
+def test_cells_of_a_group_are_one_vote() -> None:
+    cells = [grouped("digits", 1.0), grouped("digits", -1.0, Role.COUNTED), grouped("cifar10", 1.0)]
+    assert votes(cells) == {"digits": False, "cifar10": True}
+    assert explain(cells) == "tested: cifar10; digits; 1 of 2 conditions hold"
+    assert cells[0].label == "digits: part"
+    assert cell(1, 1.0).label == "part"
+    many = [grouped(f"structure {i}", 1.0) for i in range(7)]
+    assert explain(many) == "tested at 7 places; 7 of 7 conditions hold"
+
+
+def test_an_effect_cell_is_the_effect_and_does_not_count() -> None:
+    effect = grouped("all", -5.0, Role.EFFECT)
+    cells = [grouped("digits", 1.0), grouped("cifar10", 1.0), effect]
+    assert effect.holds is None
+    assert judge(cells) is Verdict.REPRODUCED
+    assert summarise(cells).effect == -5.0
+    assert judge([effect]) is Verdict.NOT_RUN
+    assert math.isnan(summarise([effect]).effect), "no effect without a tested headline"
+
+
 def test_no_cells_no_effect() -> None:
     interval = summarise([])
     assert interval.n == 0

@@ -50,14 +50,15 @@ def test_without_records_nothing_is_run() -> None:
 
 
 def test_single_seed_says_why_it_is_not_run() -> None:
-    for result in evaluate_claims(all_experiments(seeds=[3])):
+    for result in evaluate_claims(all_experiments(seeds=[3]), "reasoning"):
         assert result.verdict is Verdict.NOT_RUN
         assert "fewer than 2 paired seeds" in result.entry()["metric"]
 
 
 def test_theory_is_chosen_by_name() -> None:
     assert len(evaluate_claims(pd.DataFrame(), "reasoning")) == 8
-    with pytest.raises(ValueError, match="expected all or one of reasoning, got 'magic'"):
+    assert len(evaluate_claims(pd.DataFrame(), "frames")) == 9
+    with pytest.raises(ValueError, match="expected all or one of frames, reasoning, got 'magic'"):
         evaluate_claims(pd.DataFrame(), "magic")
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.figures.factory import synthetic_records
 
 from unrolled.figures.reasoning import FIGURES
-from unrolled.figures.render import figures_of, render_figures
+from unrolled.figures.render import THEORIES, figures_of, render_figures
 from unrolled.figures.save import read_metadata
 from unrolled.records.store import RecordStore
 
@@ -42,7 +42,7 @@ def test_every_figure_is_drawn_in_both_formats(drawn):
 
 def test_drawing_again_from_shuffled_records_gives_the_same_bytes(drawn, small, tmp_path):
     _, files = drawn
-    again = render_figures(small.sample(frac=1.0, random_state=1), tmp_path, "all")
+    again = render_figures(small.sample(frac=1.0, random_state=1), tmp_path, "reasoning")
     for first, second in zip(files, again, strict=True):
         for one, two in zip(first.paths, second.paths, strict=True):
             assert one.read_bytes() == two.read_bytes(), one.name
@@ -81,12 +81,14 @@ def test_missing_experiments_give_a_reason_and_old_files_go(small, tmp_path):
 
 def test_empty_records_give_reasons(tmp_path):
     files = render_figures(pd.DataFrame(), tmp_path, "all")
-    assert len(files) == len(FIGURES)
+    assert len(files) == sum(map(len, THEORIES.values()))
     assert all("no records" in file.reason for file in files)
 
 
 def test_unknown_theory_lists_the_known_ones():
-    assert len(figures_of("all")) == len(figures_of("reasoning"))
+    assert [figure.name for figure in figures_of("reasoning")] == list(FIGURES)
+    assert len(figures_of("all")) == sum(len(figures_of(theory)) for theory in THEORIES)
+    assert len({figure.name for figure in figures_of("all")}) == len(figures_of("all")), "the page names them once"
     with pytest.raises(ValueError, match="unknown theory 'chess': expected all, reasoning"):
         figures_of("chess")
 

@@ -17,7 +17,7 @@ def uniform_potential(sizes, fractions):
 
 
 @pytest.mark.parametrize(
-    "sizes", [(8, 32, 48), (16, 32, 16), (8, 8, 32, 48), (10, 30, 40, 20), (5, 30, 31, 10), (3, 9, 20, 2)]
+    "sizes", [(8, 32, 48), (4, 16, 17), (4, 17, 18, 19), (10, 30, 40, 20), (5, 30, 31, 10), (3, 9, 20, 2)]
 )
 def test_uniform_chains_are_the_least_of_all_fractions(sizes):
     rng = np.random.default_rng(0)
@@ -28,7 +28,7 @@ def test_uniform_chains_are_the_least_of_all_fractions(sizes):
         for start in starts
     )
     bound = uniform_chain(sizes)
-    assert bound.value == pytest.approx(found, rel=1e-7)
+    assert bound.value == pytest.approx(found, rel=1e-10)
     assert lower_chain(sizes).value <= bound.value <= simple_chain(sizes).value
 
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import pandas as pd
+from tests.unit.claims.frames_factory import frames_records
+
 from unrolled.report.deviations import deviations
 
 
@@ -26,3 +29,20 @@ def test_every_entry_says_all_three(records):
     assert len({entry.title for entry in entries}) == len(entries) > 9
     assert all(entry.paper and entry.here and entry.why for entry in entries)
     assert deviations(records, "frames") == []
+
+
+def test_frames_entries_come_with_frames_records(records):
+    frames = frames_records(widest=(8,), filters=(), seeds=range(2))
+    entries = deviations(frames, "frames")
+    titles = [entry.title for entry in entries]
+    for word in ("orientation", "circular padding", "batch normalisation", "the potential in the loss", "counts"):
+        assert any(word in title for title in titles), word
+    assert all(entry.paper and entry.here and entry.why for entry in entries)
+    searched = entries[-1].here
+    assert "digits, mnist1d; potential weight 0, 0.001, 0.01, 0.1, 1; optimiser adam" in searched
+    assert "2 training seeds" in searched
+    minima = frames[frames["task"] == "minimum"]
+    assert len(deviations(minima, "frames")) == len(entries) - 1
+    both = pd.concat([records, frames], ignore_index=True)
+    assert deviations(both, "all") == deviations(records, "reasoning") + entries
+    assert deviations(frames, "reasoning") == []

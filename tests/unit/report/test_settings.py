@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from tests.unit.claims.frames_factory import frames_records
 
 from unrolled.report.settings import duration, settings_table, unfinished, value_list
 
@@ -58,3 +59,19 @@ def test_what_did_not_finish_is_named(records):
     assert unfinished(many, most=2)[0].startswith("7 trials failed: 1 × E")
     assert unfinished(many, most=2)[0].endswith("and 5 other errors.")
     assert "trace" not in unfinished(many)[0]
+
+
+def test_rows_of_frames_stand_beside_only_with_their_records(records):
+    frames = frames_records(widest=(8, 16), filters=(4,), depths=(1, 3), seeds=range(2))
+    before = dict(settings_table(records).rows)
+    assert "data set" not in before
+    table = settings_table(pd.concat([records, frames], ignore_index=True))
+    rows = dict(table.rows)
+    fully, grids = (table.experiments.index(f"frames/{name}") for name in ("fully_connected", "convolutional"))
+    assert rows["data set"][fully] == "digits, mnist1d"
+    assert rows["structures"][fully] == "20"
+    assert rows["layer widths"][fully] == "10", "a number where naming all would fill the page"
+    assert rows["potential weight λ"][fully] == "0, 0.01"
+    assert rows["blocks a group n"][grids] == "1, 3"
+    assert rows["skip connections"][grids] == "chain, dense, residual"
+    assert rows["solver steps k"][table.experiments.index("reasoning/generalization")] == "2, 5"

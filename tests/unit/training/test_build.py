@@ -1,7 +1,10 @@
 import contextlib
 import os
+import shlex
+import shutil
 import stat
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from unrolled.training.native.reasoning import kernel
 
 from .factory import Job, needs_native, varied
 
+USUAL, USUAL_PATH = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), ""), os.environ.get("PATH", "")
 SOURCE = "#include <stdint.h>\nint32_t answer(void) { return NUMBER; }\n"
 
 
@@ -57,6 +61,7 @@ def no_kernel_loaded():
 def no_compiler(monkeypatch, tmp_path):
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(build, "find_spec", lambda name: None)
 
 
 def script(path, text):
@@ -85,7 +90,7 @@ def test_defines_and_source_are_part_of_a_librarys_identity(source, cache, compi
 @needs_native
 def test_another_compiler_or_machine_is_another_library(source, cache, compilations, tmp_path, monkeypatch):
     load_library(source, {"NUMBER": 1})
-    monkeypatch.setenv("CC", str(script(tmp_path / "mycc", f'exec {compiler()} "$@"')))
+    monkeypatch.setenv("CC", str(script(tmp_path / "mycc", f'exec {shlex.join(compiler())} "$@"')))
     load_library(source, {"NUMBER": 1})
     monkeypatch.setattr(build, "_cpu_flags", lambda: "flags: other")
     load_library(source, {"NUMBER": 1})
@@ -100,8 +105,9 @@ def without_its_end(content):
 @pytest.mark.parametrize("damage", [without_its_end, lambda content: b"", lambda content: bytes(len(content))])
 def test_a_half_written_library_is_built_anew(damage, source, cache, compilations):
     # To load a truncated library kills the process, so this one is compiled and damaged without being loaded.
-    command = [compiler(), *build.FLAGS, "-DNUMBER=42"]
-    library = build._compile(command, source, cache, f"answer-{build._key(source, command)}")
+    program = compiler()
+    command = [*program, *build.FLAGS, "-DNUMBER=42"]
+    library = build._compile(command, source, cache, f"answer-{build._key(source, program, command)}")
     library.write_bytes(damage(library.read_bytes()))
     assert load_library(source, {"NUMBER": 42}).answer() == 42
     assert len(compilations) == 2
@@ -135,20 +141,37 @@ def test_a_compiler_that_does_not_run(source, cache, tmp_path, monkeypatch):
 
 
 def test_compilers_are_looked_for_in_order(tmp_path, monkeypatch):
+    installed = {"ziglang": True}
+    monkeypatch.setattr(build, "find_spec", installed.get)
     for name in ("clang", "gcc", "cc", "mine"):
         script(tmp_path / name, "")
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("CC", "mine")
     for name in ("mine", "cc", "gcc", "clang"):
-        assert Path(compiler()).name == name
+        assert compiler() == [str(tmp_path / name)]
         (tmp_path / name).unlink()
+    assert compiler() == [sys.executable, "-m", "ziglang", "cc"]
+    installed.clear()
     with pytest.raises(NativeUnavailableError, match="no C compiler found"):
         compiler()
 
 
+@needs_native
+def test_the_compiler_of_the_package_ziglang(source, cache, no_compiler, tmp_path, monkeypatch):
+    # The package is one module, called as ``python -m ziglang cc``; this one stands for it.
+    (tmp_path / "ziglang.py").write_text(
+        "import os, sys\nassert sys.argv[1] == 'cc' and os.environ['ZIG_GLOBAL_CACHE_DIR'] != 'mine'\n"
+        f"os.environ['PATH'] = {USUAL_PATH!r}\nos.execv({USUAL!r}, [{USUAL!r}, *sys.argv[2:]])\n"
+    )
+    monkeypatch.setenv("ZIG_GLOBAL_CACHE_DIR", "mine")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(build, "find_spec", lambda name: name == "ziglang")
+    assert load_library(source, {"NUMBER": 42}).answer() == 42
+
+
 def test_no_compiler_means_no_native_backend(cache, no_compiler, no_kernel_loaded):
     ensemble = Job().ensemble(varied(2))
-    with pytest.raises(NativeUnavailableError, match=r"no C compiler found \(looked for \$CC, cc, gcc, clang\)"):
+    with pytest.raises(NativeUnavailableError, match=r"no C compiler found \(looked for .*: pip install ziglang\)"):
         choose_backend("native", ensemble)
     with pytest.warns(BackendWarning, match="no C compiler found"):
         assert choose_backend("auto", ensemble).name == "fused"
@@ -193,7 +216,7 @@ def test_the_cache_folder(monkeypatch, tmp_path):
 def test_compiling_at_once_does_no_harm(source, cache, compilations, tmp_path, monkeypatch):
     # The slow compiler makes both find an empty cache, as two processes might.
     monkeypatch.setenv(
-        "CC", str(script(tmp_path / "slow", f'case "$*" in *-o*) sleep 0.3;; esac; exec {compiler()} "$@"'))
+        "CC", str(script(tmp_path / "slow", f'case "$*" in *-o*) sleep 0.3;; esac; exec {shlex.join(compiler())} "$@"'))
     )
     with ThreadPoolExecutor(2) as pool:
         libraries = list(pool.map(lambda _: load_library(source, {"NUMBER": 7}), range(2)))

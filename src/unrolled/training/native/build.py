@@ -9,7 +9,9 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-Wno-psabi", "-shared", "-fPIC", "-std=gnu11")
@@ -19,16 +21,20 @@ class NativeUnavailableError(RuntimeError):
     """The native backend cannot be had on this machine; the message says why."""
 
 
-def compiler() -> str:
-    """Return the C compiler: ``$CC``, else cc, gcc or clang.
+def compiler() -> list[str]:
+    """Return the command of the C compiler: ``$CC``, else cc, gcc or clang, else the clang in the package ziglang.
 
     Raises:
         NativeUnavailableError: there is none.
     """
     for name in (os.environ.get("CC"), "cc", "gcc", "clang"):
         if name and (found := shutil.which(name)):
-            return found
-    raise NativeUnavailableError("no C compiler found (looked for $CC, cc, gcc, clang)")
+            return [found]
+    if find_spec("ziglang"):
+        return [sys.executable, "-m", "ziglang", "cc"]
+    raise NativeUnavailableError(
+        "no C compiler found (looked for $CC, cc, gcc, clang and the Python package ziglang: pip install ziglang)"
+    )
 
 
 def cache_folder() -> Path:
@@ -53,8 +59,9 @@ def load_library(source: Path, defines: dict[str, int]) -> ctypes.CDLL:
     Raises:
         NativeUnavailableError: no compiler, the compiler failed, or its result does not load.
     """
-    command = [compiler(), *FLAGS, *(f"-D{name}={value}" for name, value in sorted(defines.items()))]
-    name = f"{source.stem}-{_key(source, command)}"
+    program = compiler()
+    command = [*program, *FLAGS, *(f"-D{name}={value}" for name, value in sorted(defines.items()))]
+    name = f"{source.stem}-{_key(source, program, command)}"
     for library in sorted(cache_folder().glob(f"{name}-*.so")):
         # Loading a truncated library kills the process, so its bytes are held against the digest in its name first.
         with contextlib.suppress(OSError):
@@ -69,8 +76,8 @@ def load_library(source: Path, defines: dict[str, int]) -> ctypes.CDLL:
         raise NativeUnavailableError(f"{library} was built but does not load: {error}") from error
 
 
-def _key(source: Path, command: list[str]) -> str:
-    version = _call([command[0], "--version"]).stdout
+def _key(source: Path, program: list[str], command: list[str]) -> str:
+    version = _call([*program, "--version"]).stdout
     parts = (source.read_text(), " ".join(command), version, platform.machine(), _cpu_flags())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
@@ -90,7 +97,10 @@ def _digest(file: Path) -> str:
 
 def _call(command: list[str]) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+        # Zig keeps what it builds of the C library: 50 MB in the user's home, of use only to another compilation.
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+            environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": scratch, "ZIG_LOCAL_CACHE_DIR": scratch}
+            return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     except OSError as error:
         raise NativeUnavailableError(f"the compiler {command[0]} does not run: {error}") from error
 

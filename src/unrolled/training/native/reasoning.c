@@ -123,30 +123,36 @@ static void shuffle(int32_t *order, const int32_t *index, int rows, uint64_t key
 }
 
 /* ---- rows of LANES replicas, transposed so that each column is one vector ---- */
-static inline __attribute__((always_inline)) void exchange(vf block[LANES], const int half)
-{
-    vi low, high;
-    for (int l = 0; l < LANES; l++) {
-        low[l] = (l & half) ? LANES + l - half : l;
-        high[l] = (l & half) ? LANES + l : l + half;
+#if LANES == 16
+#define EACH_LANE(f, half) \
+    f(0, half), f(1, half), f(2, half), f(3, half), f(4, half), f(5, half), f(6, half), f(7, half), f(8, half), \
+    f(9, half), f(10, half), f(11, half), f(12, half), f(13, half), f(14, half), f(15, half)
+#else
+#define EACH_LANE(f, half) \
+    f(0, half), f(1, half), f(2, half), f(3, half), f(4, half), f(5, half), f(6, half), f(7, half)
+#endif
+#define LOW(l, half) ((l) & (half) ? LANES + (l) - (half) : (l))
+#define HIGH(l, half) ((l) & (half) ? LANES + (l) : (l) + (half))
+#ifdef __clang__ /* lanes of a and b by constants: the two compilers have different names for it */
+#define SHUFFLE(a, b, f, half) __builtin_shufflevector(a, b, EACH_LANE(f, half))
+#else
+#define SHUFFLE(a, b, f, half) __builtin_shuffle(a, b, (vi){EACH_LANE(f, half)})
+#endif
+#define EXCHANGE(block, half) \
+    _Pragma("GCC unroll 16") for (int i = 0; i < LANES; i++) if (!(i & (half))) { \
+        vf a = block[i], b = block[i + (half)]; \
+        block[i] = SHUFFLE(a, b, LOW, half); \
+        block[i + (half)] = SHUFFLE(a, b, HIGH, half); \
     }
-#pragma GCC unroll 16
-    for (int i = 0; i < LANES; i++)
-        if (!(i & half)) {
-            vf a = block[i], b = block[i + half];
-            block[i] = __builtin_shuffle(a, b, low);
-            block[i + half] = __builtin_shuffle(a, b, high);
-        }
-}
 
 static inline __attribute__((always_inline)) void transpose(vf block[LANES])
 {
-    exchange(block, LANES / 2);
-    exchange(block, LANES / 4);
-    exchange(block, LANES / 8);
 #if LANES == 16
-    exchange(block, 1);
+    EXCHANGE(block, 8)
 #endif
+    EXCHANGE(block, 4)
+    EXCHANGE(block, 2)
+    EXCHANGE(block, 1)
 }
 
 #define ROW_MAX (((INPUTS + DIM * DIM + 3 * DIM) / LANES + 1) * LANES)
