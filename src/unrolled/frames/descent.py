@@ -30,7 +30,8 @@ class Descent:
         values: ``(R,)``.
         gradient: ``(R,)`` Euclidean length of the gradient.
         iterations: of the start that took longest.
-        converged: ``(R,)`` whether it met its goal or stalled, rather than ran out of iterations.
+        converged: ``(R,)`` whether it met its goal or stalled, rather than ran out of iterations or started where the
+            value is NaN or infinite.
     """
 
     points: Tensor
@@ -59,7 +60,7 @@ def descend(objective: Objective, starts: Tensor, *, goal: float, most_iteration
     value, gradient = objective(x)
     memory = _Memory()
     best_before = [value]
-    moving = value > goal
+    moving = torch.isfinite(value) & (value > goal)
     done = 0
     while done < most_iterations and bool(moving.any()):
         direction = -memory.times_inverse_hessian(gradient)
@@ -81,7 +82,7 @@ def descend(objective: Objective, starts: Tensor, *, goal: float, most_iteration
             earlier = best_before[-1 - STALL_ITERATIONS]
             stalled = earlier - value <= STALL * earlier.abs()
         moving = moving & (value > goal) & ~stalled
-    return Descent(x, value, gradient.norm(dim=1), done, ~moving)
+    return Descent(x, value, gradient.norm(dim=1), done, ~moving & torch.isfinite(value))
 
 
 def _backtrack(

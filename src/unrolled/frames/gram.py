@@ -9,7 +9,7 @@ is that over lags; a grid of as many frequencies as there are lags is enough, wh
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from unrolled.frames.dictionary import Filters, Identities
-from unrolled.frames.overlap import LayerPair, Meeting, classes_of, layer_pairs, norm_taps
+from unrolled.frames.overlap import LayerPair, Meeting, classes_of, norm_taps
 from unrolled.frames.structure import Block, Structure
 
 
@@ -36,15 +36,6 @@ def squared_lengths(structure: Structure, filters: Filters, identity: Identities
                 total = total + taps * kept.unsqueeze(1)
         lengths.append(total)
     return lengths
-
-
-def gram_blocks(structure: Structure, filters: Filters, identity: Identities) -> Iterator[tuple[LayerPair, Tensor]]:
-    """Yield, for each pair of layers, the Gram of the columns as they are, ``(R, places, k_j, k_j')``.
-
-    The columns are not normalised: their lengths depend on the class of their position.
-    """
-    for pair in layer_pairs(structure):
-        yield pair, gram_block(structure, pair, filters, identity)
 
 
 def gram_block(structure: Structure, pair: LayerPair, filters: Filters, identity: Identities) -> Tensor:
@@ -116,7 +107,7 @@ def fourier_energy(structure: Structure, pair: LayerPair, filters: Filters, iden
         learned = [meeting.first for meeting in pair.meetings if meeting.first[0].learned]
         parts = [_transformed(structure, blocks, filters, identity, side) for blocks in learned]
         real, imaginary = (torch.cat([part[i] for part in parts], 2) for i in (0, 1))
-        gram = _smaller_gram(real, imaginary)
+        gram = _small_complex_gram(real, imaginary)
     else:
         gram = _cross_gram(structure, pair, filters, identity, side)
     weights = _frequencies(side)[1].to(gram[0])
@@ -147,18 +138,25 @@ class _GramEnergy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, tall: Tensor) -> Tensor:
-        gram = tall @ tall.mT if tall.shape[1] < tall.shape[2] else tall.mT @ tall
+        gram = _small_real_gram(tall)
         ctx.save_for_backward(tall, gram)
         return gram.flatten(1).square().sum(1)
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> Tensor:
         tall, gram = ctx.saved_tensors
+        if torch.is_grad_enabled():  # second derivatives: the saved product is a constant to them
+            gram = _small_real_gram(tall)
         product = gram @ tall if tall.shape[1] < tall.shape[2] else tall @ gram
         return 4 * upstream[:, None, None] * product
 
 
-def _smaller_gram(real: Tensor, imaginary: Tensor) -> tuple[Tensor, Tensor]:
+def _small_real_gram(tall: Tensor) -> Tensor:
+    """Return B B^T or B^T B, ``(R, n, n)``: the smaller one."""
+    return tall @ tall.mT if tall.shape[1] < tall.shape[2] else tall.mT @ tall
+
+
+def _small_complex_gram(real: Tensor, imaginary: Tensor) -> tuple[Tensor, Tensor]:
     """Return B^* B or B B^*, which have the same sum of squares: the smaller one."""
     if real.shape[2] < real.shape[3]:
         real, imaginary = real.mT, imaginary.mT
@@ -208,7 +206,9 @@ def _first(filters: Filters) -> Tensor:
     return next(iter(filters.values()))
 
 
+# Cached tensors are made outside of inference mode: a gradient may need what an evaluation made first.
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def _frequencies(side: int) -> tuple[Tensor, Tensor]:
     """Return half of the frequencies of a square grid, ``(n, 2)``, and how often each counts: 1 or 2."""
     seen: dict[tuple[int, int], int] = {}
@@ -223,6 +223,7 @@ def _frequencies(side: int) -> tuple[Tensor, Tensor]:
 
 
 @lru_cache(maxsize=256)
+@torch.inference_mode(False)
 def _basis(kernel: int, ratio: int, side: int) -> Tensor:
     """Return ``(2, frequencies * phases, taps)``: cosines and sines of the taps, sorted by their row's phase."""
     offsets = range(-((kernel - 1) // 2), kernel // 2 + 1)
@@ -247,11 +248,13 @@ def _padded(values: Tensor, size: int, dim: int) -> Tensor:
 
 
 @lru_cache(maxsize=65536)
+@torch.inference_mode(False)
 def _norm_taps(structure: Structure, block: Block) -> Tensor:
     return torch.as_tensor(norm_taps(structure, block))
 
 
 @lru_cache(maxsize=65536)
+@torch.inference_mode(False)
 def _reach(structure: Structure, block: Block) -> Tensor:
     """Return ``(k_j,)`` which channels of a layer an identity passes on."""
     return torch.arange(structure.sizes[block.column]) < structure.diagonal(block)

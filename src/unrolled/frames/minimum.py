@@ -5,14 +5,14 @@ weights, with t = 1, the minimum is only approached, as it often has t = 0; over
 the structure alone.
 
 Reference:
-    Murdock, Lucey, arXiv 2003.13866, "minimum deep frame potential"; spec of the bounds in
-    :mod:`unrolled.frames.bounds`.
+    Murdock, Lucey, arXiv 2003.13866, "minimum deep frame potential"; the bounds are those of
+    :mod:`unrolled.frames.chain_bound` and :mod:`unrolled.frames.pattern_bound`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -24,6 +24,7 @@ from torch import Tensor
 from unrolled.frames.bounds import Bound, potential_from_total
 from unrolled.frames.chain_bound import lower_chain
 from unrolled.frames.descent import descend
+from unrolled.frames.gram import squared_lengths
 from unrolled.frames.overlap import layer_pairs, overlap_count
 from unrolled.frames.pattern_bound import lower_pattern
 from unrolled.frames.potential import frame_potential
@@ -254,19 +255,13 @@ def _value_and_slope(structure: Structure, point: Point) -> tuple[float, float]:
 
 def _unit_columns(structure: Structure, point: Point) -> Point:
     filters, identity = point
-    squares = [t.square() * max(1, _identities(structure, j)) for j, t in enumerate(identity, 1)]
-    for block in structure.blocks:
-        if block.learned:
-            squares[block.column - 1] = squares[block.column - 1] + filters[block.name].square().sum((1, 3, 4))
+    # Where the length depends on the position: the root of the mean square.
+    squares = [lengths.mean(1) for lengths in squared_lengths(structure, filters, identity)]
     scale = [s.clamp_min(torch.finfo(s.dtype).tiny).rsqrt() for s in squares]
     scaled = {
         b.name: filters[b.name] * scale[b.column - 1][:, None, :, None, None] for b in structure.blocks if b.learned
     }
     return scaled, [t * s for t, s in zip(identity, scale, strict=True)]
-
-
-def _identities(structure: Structure, layer: int) -> int:
-    return sum(not block.learned for block in structure.column_blocks(layer))
 
 
 def _flat(point: Point) -> Tensor:
@@ -301,9 +296,3 @@ def _replica(point: Point, number: int) -> Point:
     filters, identity = point
     only = slice(number, number + 1)
     return {name: values[only] for name, values in filters.items()}, [values[only] for values in identity]
-
-
-def minimum_potentials(structures: Sequence[Structure], *, seed: int = 0) -> list[Minimum]:
-    """Return the minimum potentials of several structures; equal ones are computed once."""
-    found = {structure: minimum_potential(structure, seed=seed) for structure in dict.fromkeys(structures)}
-    return [found[structure] for structure in structures]

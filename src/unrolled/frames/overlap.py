@@ -98,10 +98,10 @@ def overlap_count(structure: Structure) -> int:
         sizes = structure.sizes[j], structure.sizes[other]
         met = [_Met(*sizes) for _ in range(pair.places)]
         for meeting in pair.meetings:
-            for first, second in zip(meeting.first, meeting.second, strict=True):
-                reach = structure.diagonal(first), structure.diagonal(second)
-                for place in set(meeting.places.tolist()):
-                    met[place].add(first.learned, second.learned, *reach)
+            reaches = [[structure.diagonal(block) for block in blocks] for blocks in (meeting.first, meeting.second)]
+            both = max(map(min, *reaches))
+            for place in np.unique(meeting.places):
+                met[place].add(meeting.first[0].learned, meeting.second[0].learned, *map(max, reaches), both)
         count = pair.repeats * sum(m.count() for m in met)
         total += count - structure.column_sizes[j - 1] if j == other else 2 * count
     return total
@@ -113,7 +113,8 @@ class _Met:
     def __init__(self, first: int, second: int) -> None:
         self.sizes, self.rows, self.columns, self.diagonal = (first, second), 0, 0, 0
 
-    def add(self, learned: bool, other_learned: bool, reach: int, other_reach: int) -> None:
+    def add(self, learned: bool, other_learned: bool, reach: int, other_reach: int, both: int) -> None:
+        """Add the row blocks of a meeting, by the channels that identities of one layer, the other or both reach."""
         if learned and other_learned:
             self.rows = self.sizes[0]
         elif other_learned:
@@ -121,7 +122,7 @@ class _Met:
         elif learned:
             self.columns = max(self.columns, other_reach)
         else:
-            self.diagonal = max(self.diagonal, min(reach, other_reach))
+            self.diagonal = max(self.diagonal, both)
 
     def count(self) -> int:
         first, second = self.sizes

@@ -27,7 +27,7 @@ Deviation:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
 
@@ -75,7 +75,8 @@ class Structure:
         kernels: (f_1, ..., f_l) sides of the filters; 1 in fully connected nets.
         strides: (s_1, ..., s_l).
         grid: side p_0 of the input's square grid; 1 in fully connected nets.
-        blocks: the non-zero blocks, by column, then row.
+        blocks: the non-zero blocks, by column, then row. They follow from kind and kernels, so that comparisons, which
+            caches make often, may leave them out.
 
     Example:
         >>> build("chain", 16, (8, 4)).blocks
@@ -88,7 +89,7 @@ Block(row=2, column=2, kernel=1, sign=1))
     kernels: tuple[int, ...]
     strides: tuple[int, ...]
     grid: int
-    blocks: tuple[Block, ...]
+    blocks: tuple[Block, ...] = field(compare=False)
 
     @property
     def layers(self) -> int:
