@@ -10,6 +10,8 @@ import yaml
 
 from unrolled.config.check import Flat, check, experiment_names
 from unrolled.config.schema import CONFIGS
+from unrolled.data import DataError
+from unrolled.data.classification import BUNDLED
 from unrolled.sweep.expand import expand
 from unrolled.sweep.run import run_sweep
 from unrolled.sweep.todo import RunSettings
@@ -37,6 +39,10 @@ def expanded(name: str, scale: str) -> list[Flat]:
     return expand([f"experiment={name}", f"scale={scale}", "tracker=disabled"])
 
 
+def without_download(config: Flat) -> Flat:
+    return config if config["data.name"] == "quadratic" else config | {"data.download": False}
+
+
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("name", NAMES)
 def test_it_expands_to_checked_configs_at_every_scale(name: str, scale: str) -> None:
@@ -46,8 +52,14 @@ def test_it_expands_to_checked_configs_at_every_scale(name: str, scale: str) -> 
     assert {c["theory"] for c in configs} == {name.split("/")[0]}
     assert {c["scale.name"] for c in configs} == {scale}
     # A sweep that names a trial twice has a key in it that changes nothing.
-    some = configs[:: max(1, len(configs) // 500)]
-    assert len(trials_of(some)) == len(some)
+    some = [without_download(config) for config in configs[:: max(1, len(configs) // 500)]]
+    try:
+        trials = trials_of(some)
+    except DataError as error:
+        if {c["data.name"] for c in some} <= {"quadratic", *BUNDLED}:
+            raise
+        pytest.skip(f"a data set to download is not here: {error}")
+    assert len(trials) == len(some)
 
 
 @pytest.mark.parametrize("name", NAMES)
