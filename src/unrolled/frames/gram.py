@@ -21,21 +21,77 @@ from unrolled.frames.overlap import LayerPair, Meeting, classes_of, norm_taps
 from unrolled.frames.structure import Block, Structure
 
 
-def squared_lengths(structure: Structure, filters: Filters, identity: Identities) -> list[Tensor]:
-    """Return the squared lengths of the atoms of every layer, ``(R, classes, k_j)`` each."""
+def tap_energies(structure: Structure, filters: Filters) -> dict[str, Tensor]:
+    """Return the squares of every learned block summed over its taps, name -> ``(R, k_row, k_col)``."""
+    return {
+        b.name: filters[b.name].square().flatten(3).sum(3) if b.kernel > 1 else filters[b.name].flatten(2).square()
+        for b in structure.blocks
+        if b.learned
+    }
+
+
+def squared_lengths(
+    structure: Structure, filters: Filters, identity: Identities, energies: Filters | None = None
+) -> list[Tensor]:
+    """Return the squared lengths of the atoms of every layer, ``(R, classes, k_j)`` each.
+
+    Args:
+        structure: which blocks there are.
+        filters: learned entries.
+        identity: coefficients of the identities.
+        energies: those of :func:`tap_energies`, where they are known.
+    """
+    energies = tap_energies(structure, filters) if energies is None else energies
     lengths = []
     for j in range(1, structure.layers + 1):
-        total = identity[j - 1].new_zeros(identity[j - 1].shape[0], classes_of(structure, j), structure.sizes[j])
+        one = classes_of(structure, j) == 1
+        parts = []
         for block in structure.column_blocks(j):
-            taps = _norm_taps(structure, block).to(total)  # (classes, taps)
-            if block.learned:
+            if block.learned and one:
+                parts.append(energies[block.name].sum(1, keepdim=True))
+            elif block.learned:
                 energy = filters[block.name].square().sum(1).flatten(2)  # (R, k, taps)
-                total = total + taps @ energy.mT
+                parts.append(_norm_taps(structure, block).to(energy) @ energy.mT)
             else:
-                kept = identity[j - 1].square() * _reach(structure, block).to(total)
-                total = total + taps * kept.unsqueeze(1)
+                kept = identity[j - 1].square() * _reach(structure, block).to(identity[j - 1])
+                parts.append(kept.unsqueeze(1) if one else _norm_taps(structure, block).to(kept) * kept.unsqueeze(1))
+        total = parts[0]
+        for part in parts[1:]:
+            total = total + part
         lengths.append(total)
     return lengths
+
+
+def meets_one_identity(structure: Structure, pair: LayerPair) -> bool:
+    """Whether the Gram of two layers is one learned block times one identity, each tap at a place of its own."""
+    if len(pair.meetings) != 1 or len(pair.meetings[0].first) != 1 or pair.layers[0] == pair.layers[1]:
+        return False
+    (meeting,) = pair.meetings
+    return (
+        meeting.first[0].learned != meeting.second[0].learned
+        and all(classes_of(structure, j) == 1 for j in pair.layers)
+        and len(meeting.pairs) == pair.places
+    )
+
+
+def identity_energy(
+    structure: Structure, pair: LayerPair, energies: Filters, identity: Identities, scale: Sequence[Tensor]
+) -> Tensor:
+    """Return ``(R,)`` the sum of squares of a Gram of which :func:`meets_one_identity` holds.
+
+    Args:
+        structure: which blocks there are.
+        pair: the two layers.
+        energies: those of :func:`tap_energies`.
+        identity: coefficients of the identities.
+        scale: inverse squared lengths of the columns, ``(R, 1, k)``, of the first and the second layer.
+    """
+    first, second = pair.meetings[0].first[0], pair.meetings[0].second[0]
+    fixed, learned = (second, first) if first.learned else (first, second)
+    of_fixed, of_learned = (scale[1], scale[0]) if first.learned else (scale[0], scale[1])
+    reach = structure.diagonal(fixed)
+    weight = (identity[fixed.column - 1].square() * of_fixed[:, 0])[:, :reach, None]  # (R, reach, 1)
+    return (((weight * energies[learned.name][:, :reach]).sum(1)) * of_learned[:, 0]).sum(1)
 
 
 def gram_block(structure: Structure, pair: LayerPair, filters: Filters, identity: Identities) -> Tensor:

@@ -24,7 +24,15 @@ import torch
 from torch import Tensor
 
 from unrolled.frames.dictionary import Filters, Identities, check_filters, unit_identities
-from unrolled.frames.gram import dense_energy, fourier_energy, gram_block, squared_lengths
+from unrolled.frames.gram import (
+    dense_energy,
+    fourier_energy,
+    gram_block,
+    identity_energy,
+    meets_one_identity,
+    squared_lengths,
+    tap_energies,
+)
 from unrolled.frames.overlap import LayerPair, layer_pairs, overlap_count
 from unrolled.frames.structure import Block, Structure
 
@@ -76,14 +84,18 @@ def frame_potential(
     if check:
         check_filters(structure, filters)
     identity = unit_identities(structure, filters) if identity is None else identity
-    inverse = [n.clamp_min(torch.finfo(n.dtype).tiny).rsqrt() for n in squared_lengths(structure, filters, identity)]
+    energies = tap_energies(structure, filters)
+    lengths = squared_lengths(structure, filters, identity, energies)
+    inverse = [n.clamp_min(torch.finfo(n.dtype).tiny).rsqrt() for n in lengths]
     replicas = inverse[0].shape[0]
-    parts = []
+    parts: list[Tensor] = []
     for pairs in _alike(structure):
         a_call = max(1, TOGETHER_NUMBERS // (replicas * _entries(structure, pairs[0])))
         for start in range(0, len(pairs), a_call):
-            energy = _off_diagonal(structure, pairs[start : start + a_call], filters, identity, inverse)
-            parts += energy.split(replicas)
+            some = pairs[start : start + a_call]
+            values = energies if meets_one_identity(structure, some[0]) else filters
+            energy = _off_diagonal(structure, some, values, identity, inverse)
+            parts += energy.split(replicas) if len(some) > 1 else [energy]
     # One by one, as the order of a sum must not depend on how many replicas or pairs there are in a call.
     total = parts[0]
     for part in parts[1:]:
@@ -94,20 +106,26 @@ def frame_potential(
 def _off_diagonal(
     structure: Structure, pairs: Sequence[LayerPair], filters: Filters, identity: Identities, inverse: Sequence[Tensor]
 ) -> Tensor:
-    """Return the squares of the normalised Gram entries of pairs of one shape, ``(pairs * R,)``, diagonal left out."""
+    """Return the squares of the normalised Gram entries of pairs of one shape, ``(pairs * R,)``, diagonal left out.
+
+    ``filters`` are :func:`tap_energies` where that is all that the pairs need.
+    """
     (j, other), pair = pairs[0].layers, pairs[0]
     stacked = {
-        block.name: torch.cat([filters[b.name] for b in blocks])
+        block.name: _joined([filters[b.name] for b in blocks])
         for block, *blocks in zip(_learned(pair), *map(_learned, pairs), strict=True)
     }
-    lengths = {own: torch.cat([inverse[p.layers[i] - 1] for p in pairs]) for i, own in enumerate((j, other))}
-    fractions = {own - 1: torch.cat([identity[p.layers[i] - 1] for p in pairs]) for i, own in enumerate((j, other))}
+    lengths = {own: _joined([inverse[p.layers[i] - 1] for p in pairs]) for i, own in enumerate((j, other))}
+    fractions = {own - 1: _joined([identity[p.layers[i] - 1] for p in pairs]) for i, own in enumerate((j, other))}
     count = pair.repeats * (1 if j == other else 2)
     if not structure.convolutional and j == other:
         if not _learned(pair):
             return torch.zeros_like(lengths[j][:, 0, 0])
         unit = {b.name: stacked[b.name] * lengths[j][:, 0, None, :, None, None] for b in _learned(pair)}
         return count * dense_energy(structure, j, unit)
+    if meets_one_identity(structure, pair):
+        scale = [lengths[j].square(), lengths[other].square()]
+        return count * identity_energy(structure, pair, stacked, fractions, scale)
     if _by_fourier(structure, pair):
         unit = {b.name: stacked[b.name] * lengths[b.column][:, 0, None, :, None, None] for b in _learned(pair)}
         return count * fourier_energy(
@@ -122,6 +140,10 @@ def _off_diagonal(
         home = normalised[:, torch.as_tensor(pair.diagonal, device=gram.device)]
         energy = energy - home.diagonal(dim1=-2, dim2=-1).square().flatten(1).sum(1)
     return count * energy
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def _by_fourier(structure: Structure, pair: LayerPair) -> bool:
