@@ -22,10 +22,6 @@ TRAIN = CONFIGS.parent / "scripts" / "train.py"
 GRACE_SECONDS = 5.0
 """Time in which a sweep that was interrupted with this process ends by itself."""
 
-FLOAT_BYTES = 4
-COPIES = 12
-"""Copies of a trial's training rows that the eager backend holds at once, forward and backward."""
-
 
 class PackFailedError(RuntimeError):
     """A pack raised; its rows are recorded as failed."""
@@ -82,7 +78,8 @@ class TrainPacking:
     def describe(self, config: Mapping[str, Any]) -> Description:
         """Check a config and describe its trial: its hash, what packs of its task may vary, its work and memory."""
         trial = trial_of(check(flatten(config)))
-        return Description(trial.name, trial.task.packable, trial.task.cost(trial.config), _bytes_of(trial.config))
+        task = trial.task
+        return Description(trial.name, task.packable, task.cost(trial.config), task.memory(trial.config))
 
     def begin(self, configs: Sequence[Mapping[str, Any]]) -> None:
         """Let rows that are there serve this sweep's experiment too: trials that have one are not run."""
@@ -123,9 +120,3 @@ def _by_folder(configs: Sequence[Mapping[str, Any]]) -> dict[tuple[Any, Any], li
     for config in configs:
         found.setdefault((config["run"]["folder"], config["scale"]["name"]), []).append(config)
     return found
-
-
-def _bytes_of(flat: Flat) -> int:
-    """Return the bytes of the intermediate values of one update, the largest part of a trial's memory."""
-    rows, width = flat["data.n_train"] or 1, flat["network.width"] or 1
-    return int(FLOAT_BYTES * COPIES * rows * (width + flat["solver.steps"] * (flat["data.dimension"] or 1)))

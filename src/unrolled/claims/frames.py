@@ -36,6 +36,7 @@ EXACT = (
 
 FC = (rules.FULLY_CONNECTED, rules.FULLY_CONNECTED_MINIMUM)
 CONV = (rules.CONVOLUTIONAL, rules.CONVOLUTIONAL_MINIMUM)
+DENSE = (rules.DENSE, rules.DENSE_MINIMUM)
 
 
 def _claim(
@@ -93,7 +94,7 @@ _LIST = (
         "far as both kinds are in the records: dense at most residual_all, residual_all at most residual (at most: "
         "with 1 % slack, as both are numerical minima), residual below chain (no slack)." + EXACT,
         minimum_rules.skip_order,
-        (minimum_rules.GRAM, rules.FULLY_CONNECTED_MINIMUM, rules.CONVOLUTIONAL_MINIMUM),
+        (minimum_rules.GRAM, rules.FULLY_CONNECTED_MINIMUM, rules.CONVOLUTIONAL_MINIMUM, rules.DENSE_MINIMUM),
     ),
     _claim(
         4,
@@ -107,7 +108,7 @@ _LIST = (
         "min F of these dense nets is lower in at least two thirds. The interval resamples the pairs and stands for "
         "the reader; the point decides." + EXACT,
         minimum_rules.efficiency,
-        (rules.CONVOLUTIONAL_MINIMUM,),
+        (rules.CONVOLUTIONAL_MINIMUM, rules.DENSE_MINIMUM),
     ),
     _claim(
         5,
@@ -148,7 +149,7 @@ _LIST = (
         "such runs, else without; convolutional nets of every residual and dense kind, without regularisation. "
         "Spearman(min F, error) lies above 0. Convolutional chains, and the other weight, stand beside." + TRAINED,
         rules.every_data_set,
-        (*FC, *CONV),
+        (*FC, *CONV, *DENSE),
     ),
     _claim(
         9,
@@ -164,7 +165,7 @@ _LIST = (
         "without regularisation, and the fall of the trained F from each potential weight to the next. Intervals of "
         "shares of structures resample the structures; the point decides." + TRAINED,
         minimum_rules.potential_falls,
-        (*FC, rules.CONVOLUTIONAL_MINIMUM, minimum_rules.WEIGHT),
+        (*FC, *CONV, *DENSE, minimum_rules.GRAM, minimum_rules.WEIGHT),
     ),
     _claim(
         10,

@@ -22,6 +22,8 @@ from unrolled.claims.claim import Cell, Role, mean_cell
 from unrolled.claims.frames_rules import (
     CONVOLUTIONAL,
     CONVOLUTIONAL_MINIMUM,
+    DENSE,
+    DENSE_MINIMUM,
     FULLY_CONNECTED,
     FULLY_CONNECTED_MINIMUM,
     frames_cell,
@@ -34,6 +36,7 @@ from unrolled.records.select import NET_CELL, best_runs
 
 GRAM = "frames/gram"
 WEIGHT = "frames/weight"
+IMAGES = (CONVOLUTIONAL, CONVOLUTIONAL_MINIMUM, DENSE, DENSE_MINIMUM)
 
 SLACK = 0.01
 """C3: "at most" allows this much of F, as both sides are numerical minima with local ones a few percent above."""
@@ -62,7 +65,7 @@ _ORDER = (("residual_all", "dense"), ("residual", "residual_all"), ("chain", "re
 
 def skip_order(frame: pd.DataFrame) -> list[Cell]:
     """Return C3's cells: at equal widths dense <= residual_all <= residual < chain."""
-    minima = minima_of(frame, [GRAM, FULLY_CONNECTED_MINIMUM, CONVOLUTIONAL_MINIMUM])
+    minima = minima_of(frame, [GRAM, FULLY_CONNECTED_MINIMUM, CONVOLUTIONAL_MINIMUM, DENSE_MINIMUM])
     cells, drops = [], []
     for (data, shape), rows in minima.groupby(["data.name", "shape"], sort=True) if len(minima) else ():
         values = dict(zip(rows["network.skip"], rows["f_min"], strict=True))
@@ -105,7 +108,7 @@ def share_cell(group: str, part: str, difference: str, held: Sequence[bool], rol
 
 def efficiency(frame: pd.DataFrame) -> list[Cell]:
     """Return C4's cells: residual nets have a lower min F than chains of their size, dense nets than both."""
-    minima = minima_of(frame, [CONVOLUTIONAL_MINIMUM])
+    minima = minima_of(frame, [CONVOLUTIONAL_MINIMUM, DENSE_MINIMUM])
     cells, pooled = [], []
     for data, rows in minima.groupby("data.name", sort=True) if len(minima) else ():
         named = {
@@ -153,7 +156,7 @@ def potential_falls(frame: pd.DataFrame) -> list[Cell]:
 
 def _bound(frame: pd.DataFrame) -> list[Cell]:
     """Return the cell of coherence - F over all dictionaries of the records, smallest to largest."""
-    names = [FULLY_CONNECTED, FULLY_CONNECTED_MINIMUM, CONVOLUTIONAL, CONVOLUTIONAL_MINIMUM, GRAM, WEIGHT]
+    names = [FULLY_CONNECTED, FULLY_CONNECTED_MINIMUM, *IMAGES, GRAM, WEIGHT]
     trials = trials_of(frame, names)
     trials = trials[trials["status"] == "finished"] if len(trials) else trials
     margins, held = [], True
@@ -174,7 +177,7 @@ def _bound(frame: pd.DataFrame) -> list[Cell]:
 
 def _random(frame: pd.DataFrame) -> list[Cell]:
     """Return for every data set the share of structures whose random dictionaries are well above the minimum."""
-    minima = minima_of(frame, [FULLY_CONNECTED_MINIMUM, CONVOLUTIONAL_MINIMUM])
+    minima = minima_of(frame, [FULLY_CONNECTED_MINIMUM, CONVOLUTIONAL_MINIMUM, DENSE_MINIMUM])
     if "f_random" not in minima:
         return []
     cells = []

@@ -30,6 +30,8 @@ FULLY_CONNECTED = "frames/fully_connected"
 FULLY_CONNECTED_MINIMUM = "frames/fully_connected_minimum"
 CONVOLUTIONAL = "frames/convolutional"
 CONVOLUTIONAL_MINIMUM = "frames/convolutional_minimum"
+DENSE = "frames/dense"
+DENSE_MINIMUM = "frames/dense_minimum"
 
 HIGH = 0.7
 """C1: a rank correlation above this is high."""
@@ -188,7 +190,7 @@ def _none_or_small_loss(gain: Interval) -> bool:
 
 def depth(frame: pd.DataFrame) -> list[Cell]:
     """Return C5's cells: deep chains err more than less deep ones, and more than residual nets of their size."""
-    runs = Nets(frame, [CONVOLUTIONAL], [CONVOLUTIONAL_MINIMUM]).runs
+    runs = Nets(frame, [CONVOLUTIONAL, DENSE], [CONVOLUTIONAL_MINIMUM, DENSE_MINIMUM]).runs
     if runs.empty or "network.depth" not in runs:
         return []
     runs = runs[~runs["regularised"] & runs["network.depth"].notna() & np.isfinite(runs["test_error"].astype(float))]
@@ -241,7 +243,7 @@ def _depth_changes(group: str, errors: dict[tuple[str, int], pd.Series]) -> list
 
 def residual_criterion(frame: pd.DataFrame) -> list[Cell]:
     """Return C6's cells: min F ranks residual nets no worse than their parameters do, and better than chains."""
-    nets = Nets(frame, [CONVOLUTIONAL], [CONVOLUTIONAL_MINIMUM])
+    nets = Nets(frame, [CONVOLUTIONAL, DENSE], [CONVOLUTIONAL_MINIMUM, DENSE_MINIMUM])
     cells, families = [], []
     for data in nets.data_sets():
         found = {
@@ -288,7 +290,7 @@ def _criterion(data: str, residual: Family, chain: Family | None) -> list[Cell]:
 def every_data_set(frame: pd.DataFrame) -> list[Cell]:
     """Return C8's cells: min F and error are positively rank-correlated on every data set and in every family."""
     fully = Nets(frame, [FULLY_CONNECTED], [FULLY_CONNECTED_MINIMUM])
-    grids = Nets(frame, [CONVOLUTIONAL], [CONVOLUTIONAL_MINIMUM])
+    grids = Nets(frame, [CONVOLUTIONAL, DENSE], [CONVOLUTIONAL_MINIMUM, DENSE_MINIMUM])
     cells: list[Cell] = []
     families: list[Family] = []
     for data in fully.data_sets():

@@ -27,7 +27,6 @@ ZERO = 1e-4
 HELD = (
     "data.n_train",
     "data.seed",
-    "data.rows_seed",
     "optim.weight_decay",
     "optim.epochs",
     "optim.batch_size",

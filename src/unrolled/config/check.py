@@ -14,10 +14,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from unrolled.config.schema import CONFIGS, TrainConfig
-
-
-class ConfigError(ValueError):
-    """A config is not allowed; the message is one line."""
+from unrolled.config.tasks import ConfigError, Flat, check_task
 
 
 @lru_cache
@@ -32,9 +29,6 @@ def rules(node: type = TrainConfig, prefix: str = "") -> dict[str, Any]:
             optional = type(None) in get_args(hints[f.name])
             found[prefix + f.name] = {**f.metadata, "optional": optional}
     return found
-
-
-Flat = dict[str, Any]
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> Flat:
@@ -64,6 +58,19 @@ def check_value(name: str, value: Any) -> None:
 
 def check_together(flat: Flat) -> None:
     """Raise :class:`ConfigError` unless values that depend on each other fit together."""
+    check_task(flat)
+    n = flat["data.n_train"]
+    if flat["data.name"] == "quadratic":
+        if n is None:
+            raise ConfigError("data.n_train: given null, allowed with data quadratic: an integer >= 1")
+        _check_problems(flat)
+    batch = flat["optim.batch_size"]
+    if batch is not None and n is not None and batch > n:
+        raise ConfigError(f"optim.batch_size: given {batch}, allowed: 1 to data.n_train = {n}")
+    _check_solver(flat)
+
+
+def _check_problems(flat: Flat) -> None:
     mu, smooth = flat["data.strong_convexity"], flat["data.smoothness"]
     if flat["data.file"] is None:
         if mu >= smooth:
@@ -72,13 +79,11 @@ def check_together(flat: Flat) -> None:
             raise ConfigError(
                 f"data.n_train: given {flat['data.n_train']}, allowed: 1 to data.population = {flat['data.population']}"
             )
-    batch = flat["optim.batch_size"]
-    if batch is not None and batch > flat["data.n_train"]:
-        raise ConfigError(f"optim.batch_size: given {batch}, allowed: 1 to data.n_train = {flat['data.n_train']}")
-    _check_solver(flat)
 
 
 def _check_solver(flat: Flat) -> None:
+    if flat["solver.name"] == "feedforward":
+        return
     if flat["solver.name"] == "rnn":
         if flat["solver.learn_step_size"]:
             raise ConfigError(

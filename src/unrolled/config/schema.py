@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+
+from unrolled.frames.structure import KINDS
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 """The Hydra config folder of this checkout."""
@@ -30,9 +33,11 @@ def one_of(default: str, *names: str) -> Any:
     return key(default, f"one of {', '.join(names)}", lambda value: value in names)
 
 
-def at_least(default: int | None, least: int) -> Any:
-    """Return a field that takes integers from ``least`` up."""
-    return key(default, f"an integer >= {least}" + (" or null" if default is None else ""), lambda v: v >= least)
+def at_least(default: int | None, least: int, null: bool = False) -> Any:
+    """Return a field that takes integers from ``least`` up; null too, where it is the default or ``null`` says so."""
+    return key(
+        default, f"an integer >= {least}" + (" or null" if null or default is None else ""), lambda v: v >= least
+    )
 
 
 def positive(default: float) -> Any:
@@ -45,14 +50,30 @@ def anything(default: Any, allowed: str) -> Any:
     return key(default, allowed, lambda value: True)
 
 
+def not_negative(default: float) -> Any:
+    """Return a field that takes finite numbers from 0 up."""
+    return key(default, "a finite number >= 0", lambda value: math.isfinite(value) and value >= 0)
+
+
+def numbers(joined: str) -> Any:
+    """Return a field that takes null, or whole numbers joined by x."""
+    pattern = re.compile(r"[1-9]\d*(x[1-9]\d*)*")
+    return key(None, f"whole numbers >= 1 joined by x, like {joined}, or null", lambda v: bool(pattern.fullmatch(v)))
+
+
+LABELLED = ("mnist1d", "digits", "fashion_mnist", "cifar10", "cifar100", "svhn", "parquet", "image_folder")
+"""Data sets for classification."""
+
+
 @dataclass
 class DataConfig:
-    """Which problems, and which of them are trained on."""
+    """Which problems or images, and which of them are trained on."""
 
-    name: str = one_of("quadratic", "quadratic")
+    name: str = one_of("quadratic", "quadratic", *LABELLED)
     root: str | None = anything(None, "a folder or null")
     file: str | None = anything(None, "an .npz file of problems, or null to generate them")
-    n_train: int = at_least(100, 1)
+    download: bool = anything(True, "true or false")
+    n_train: int | None = at_least(100, 1, null=True)
     rows_seed: int | None = at_least(None, 0)
     seed: int = at_least(1, 0)
     population: int = at_least(10_000, 1)
@@ -64,20 +85,23 @@ class DataConfig:
 
 @dataclass
 class NetworkConfig:
-    """What predicts the energy."""
+    """What is trained: a net that predicts an energy, or one with the structure of a deep frame."""
 
-    name: str = one_of("eigenvalue", "eigenvalue")
-    width: int = at_least(16, 0)
-    widths: str | None = key(None, "null (networks with one hidden layer have a width)", lambda value: False)
-    depth: int | None = key(None, "null (this network has one hidden layer)", lambda value: False)
-    skip: str | None = key(None, "null (this network has no skip connections)", lambda value: False)
+    name: str = one_of("eigenvalue", "eigenvalue", "frame")
+    width: int | None = at_least(16, 0, null=True)
+    widths: str | None = numbers("8x16x32")
+    depth: int | None = at_least(None, 1)
+    skip: str | None = key(None, f"one of {', '.join(KINDS)}, or null", lambda value: value in KINDS)
+    kernel: str | None = numbers("3 or 5x3x3")
+    stride: str | None = numbers("1 or 1x2x1")
+    groups: int | None = at_least(None, 1)
 
 
 @dataclass
 class SolverConfig:
-    """The unrolled algorithm: k steps of size s, fixed or learned."""
+    """The unrolled algorithm: k steps of size s, fixed or learned; ``feedforward`` is one sweep of inference."""
 
-    name: str = one_of("gd", "gd", "nag", "rnn")
+    name: str = one_of("gd", "gd", "nag", "rnn", "feedforward")
     steps: int = at_least(10, 0)
     step_size: float = positive(1.0)
     learn_step_size: bool = anything(False, "true or false")
@@ -90,9 +114,12 @@ class OptimConfig:
 
     name: str = one_of("adam", "adam", "sgd")
     lr: float = positive(1e-2)
-    weight_decay: float = key(1e-4, "a finite number >= 0", lambda value: math.isfinite(value) and value >= 0)
+    weight_decay: float = not_negative(1e-4)
     epochs: int = at_least(10_000, 1)
     batch_size: int | None = at_least(None, 1)
+    patience: int | None = at_least(None, 1)
+    potential_weight: float = not_negative(0.0)
+    potential: str = one_of("f2_mean", "f2_mean", "f2", "f")
 
 
 @dataclass
@@ -131,8 +158,8 @@ class TrainConfig:
     """One trial: what is scientific (task, seed, data, network, solver, optim) and how it is run."""
 
     experiment: str | None = anything(None, "the name of the experiment, like reasoning/generalization")
-    theory: str = one_of("reasoning", "reasoning")
-    task: str = one_of("fit", "fit", "properties")
+    theory: str = one_of("reasoning", "reasoning", "frames")
+    task: str = one_of("fit", "fit", "properties", "classify", "minimum")
     seed: int = at_least(0, 0)
     data: DataConfig = field(default_factory=DataConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)

@@ -21,6 +21,8 @@ FULLY_CONNECTED = "frames/fully_connected"
 FULLY_CONNECTED_MINIMUM = "frames/fully_connected_minimum"
 CONVOLUTIONAL = "frames/convolutional"
 CONVOLUTIONAL_MINIMUM = "frames/convolutional_minimum"
+DENSE = "frames/dense"
+DENSE_MINIMUM = "frames/dense_minimum"
 
 
 def without_regularisation(rows: pd.DataFrame) -> pd.DataFrame:
@@ -125,8 +127,8 @@ _ALL = (
         name="parameter_efficiency",
         theory=THEORY,
         title="Minimum potential and error against parameters",
-        experiments=(CONVOLUTIONAL,),
-        untrained=(CONVOLUTIONAL_MINIMUM,),
+        experiments=(CONVOLUTIONAL, DENSE),
+        untrained=(CONVOLUTIONAL_MINIMUM, DENSE_MINIMUM),
         cell=NET_CELL,
         metrics=("test_error", "f_min"),
         layout=draw.panels_of_efficiency,

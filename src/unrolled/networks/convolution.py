@@ -48,17 +48,17 @@ class Geometry:
         """The same with the taps reversed, for stride 1."""
         return Geometry(self.kernel, self.stride, self.side, -self.direction)
 
-    def positions(self) -> Tensor:
+    def positions(self, device: torch.device) -> Tensor:
         """Return ``(f f, q q)``: the position that each tap reads for each output."""
-        return _positions(self)
+        return _positions(self, device)
 
 
 @lru_cache(maxsize=256)
-def _positions(geometry: Geometry) -> Tensor:
+def _positions(geometry: Geometry, device: torch.device) -> Tensor:
     axis = geometry.direction * (torch.arange(geometry.kernel) - (geometry.kernel - 1) // 2)[:, None]
     axis = (axis + geometry.stride * torch.arange(geometry.out)) % geometry.side  # (f, q)
     flat = axis[:, None, :, None] * geometry.side + axis[None, :, None, :]  # (f, f, q, q)
-    return flat.reshape(geometry.kernel**2, geometry.out**2)
+    return flat.reshape(geometry.kernel**2, geometry.out**2).to(device)
 
 
 def correlate(values: Tensor, filters: Tensor, geometry: Geometry) -> Tensor:
@@ -125,7 +125,7 @@ def _back_strided(
     parts = parts.view(*values.shape[:2], -1, values.shape[3])
     # Tap by tap, so that a position is added to in a fixed order: within a tap no position is read twice.
     by_values = torch.zeros_like(values)
-    positions = geometry.positions().to(values.device)
+    positions = geometry.positions(values.device)
     for tap, part in zip(positions, parts.split(positions.shape[1], dim=2), strict=True):
         by_values.index_add_(2, tap, part)
     return by_values, by_filters.view(filters.shape)
@@ -133,7 +133,7 @@ def _back_strided(
 
 def _patches(values: Tensor, geometry: Geometry) -> Iterator[Tensor]:
     """Yield ``(C f f, Q B)``: what each tap reads for each output; the next replica's overwrite them."""
-    positions = geometry.positions().to(values.device)
+    positions = geometry.positions(values.device)
     channels, batch = values.shape[1], values.shape[3]
     taken = values.new_empty(channels, positions.numel(), batch)
     for own in values:

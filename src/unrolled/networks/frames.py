@@ -34,8 +34,8 @@ POTENTIALS = ("f2_mean", "f2", "f")
 REFERENCE_ROWS = 256
 """Training rows whose statistics normalise a convolutional net when it is judged."""
 
-CHUNK_VALUES = 1 << 21
-"""Values of a layer handled at a time where nothing is learned; it bounds the memory and changes no result."""
+CHUNK_VALUES = 1 << 18
+"""Patches of a layer handled at a time where nothing is learned, about: they stay in the cache."""
 
 
 class FrameClassifiers:

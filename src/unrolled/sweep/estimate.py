@@ -23,6 +23,10 @@ DOMINANCE = 2.0
 """And until it takes this many times what a run costs once, whose noise would count as well."""
 
 
+LONG_SECONDS = 1.0
+"""A run of a single epoch that takes longer is not repeated with more of them."""
+
+
 def seconds_for(packs: Sequence[Pack], records: pd.DataFrame, context: RunContext) -> float:
     """Estimate the wall time of packs.
 
@@ -88,6 +92,8 @@ def _sampled(packs: Sequence[Pack], context: RunContext) -> float:
     except Exception:  # whatever breaks here breaks the pack, too, which leaves failed rows and lets the others run
         return math.nan
     seconds, cost = timed(1)
+    if seconds > LONG_SECONDS:
+        return seconds / cost  # an epoch says enough, and more would take a good part of the run
     epochs = 25
     while True:
         longer, more = timed(epochs)

@@ -152,8 +152,8 @@ def test_the_ledger_names_what_is_missing(true_frame: pd.DataFrame) -> None:
         result.claim.id: result for result in ledger.evaluate_claims(without(true_frame, GRAM, WEIGHT), "frames")
     }
     assert results["C3"].verdict is Verdict.REPRODUCED
-    assert results["C3"].note.endswith("no records of frames/gram")
-    assert results["C9"].note.endswith("no records of frames/weight")
+    assert "no records of frames/gram" in results["C3"].note
+    assert "frames/weight" in results["C9"].note.partition("no records of ")[2]
     empty = ledger.evaluate_claims(pd.DataFrame(), "frames")
     assert {result.verdict for result in empty} == {Verdict.NOT_RUN}
 

@@ -8,6 +8,10 @@ from tests.unit.sweep.factory import tiny
 from unrolled.config.check import ConfigError, check, check_value, experiment_names, flatten, one_line
 from unrolled.sweep.expand import expand
 
+FRAMES = ["theory=frames", "task=classify", "data=digits", "network=frame", "solver=feedforward"]
+FRAMES += ["data.population=10000", "data.n_train=null", "solver.steps=1", "network.width=null"]
+"""What a classifying deep frame is given by."""
+
 BAD = {
     # what is wrong: (overrides, the bad one last; what the line must say)
     "unknown key": (["foo=1"], ["foo", "'1'", "allowed: experiment, theory, task, seed"]),
@@ -45,7 +49,7 @@ BAD = {
     "negative rows seed": (["data.rows_seed=-1"], ["data.rows_seed", "-1", "an integer >= 0 or null"]),
     "negative width": (["network.width=-1"], ["network.width", "-1", "an integer >= 0"]),
     "depth of a net that has none": (["network.depth=2"], ["network.depth", "2", "null"]),
-    "unknown solver": (["solver=foo"], ["solver", "'foo'", "allowed: one of gd, nag, rnn"]),
+    "unknown solver": (["solver=foo"], ["solver", "'foo'", "allowed: one of feedforward, gd, nag, rnn"]),
     "unknown solver by name": (["solver.name=foo"], ["solver.name", "'foo'", "one of gd, nag, rnn"]),
     "unknown optimiser": (["optim=foo"], ["optim", "'foo'", "adam"]),
     "unknown scale": (["scale=foo"], ["scale", "'foo'", "one of laptop, paper, smoke"]),
@@ -73,6 +77,39 @@ BAD = {
     ),
     "rnn without steps": (["solver=rnn", "solver.steps=0"], ["solver.steps", "0", "allowed with solver rnn"]),
     "properties of an rnn": (["task=properties", "solver=rnn"], ["solver.name", "'rnn'", "gd, nag"]),
+    "classifying with the wrong solver": (
+        [*FRAMES, "solver=gd"],
+        ["solver.name", "'gd'", "task classify: feedforward"],
+    ),
+    "classifying problems": ([*FRAMES, "data=quadratic"], ["data.name", "'quadratic'", "task classify: mnist1d"]),
+    "classifying for another theory": (
+        [*FRAMES, "theory=reasoning"],
+        ["theory", "'reasoning'", "allowed with task classify: frames"],
+    ),
+    "classifying natively": ([*FRAMES, "run.backend=native"], ["run.backend", "'native'", "classify: auto, eager"]),
+    "a key of problems with images": (
+        [*FRAMES, "data.smoothness=2"],
+        ["data.smoothness", "2.0", "does not read it: 1"],
+    ),
+    "a fit of images": (["data=digits"], ["data.name", "'digits'", "allowed with task fit: quadratic"]),
+    "a fit with a potential": (["optim.potential_weight=1"], ["optim.potential_weight", "1.0", "task fit", "0"]),
+    "negative potential weight": (
+        [*FRAMES, "optim.potential_weight=-0.1"],
+        ["optim.potential_weight", "-0.1", "a finite number >= 0"],
+    ),
+    "unknown potential": ([*FRAMES, "optim.potential=g"], ["optim.potential", "'g'", "one of f2_mean, f2, f"]),
+    "no patience": ([*FRAMES, "optim.patience=0"], ["optim.patience", "0", "an integer >= 1 or null"]),
+    "unknown kind": ([*FRAMES, "network.skip=some"], ["network.skip", "'some'", "one of chain, residual"]),
+    "no kind": ([*FRAMES, "network.skip=null"], ["network.skip", "null", "a kind of structure"]),
+    "widths that are no numbers": ([*FRAMES, "network.widths=8x"], ["network.widths", "'8x'", "joined by x"]),
+    "widths and a depth": ([*FRAMES, "network.depth=2"], ["network.depth", "2", "given by network.widths: null"]),
+    "no widths at all": ([*FRAMES, "network.widths=null"], ["network.width", "null", "an integer >= 1"]),
+    "a kernel for a residual net": (
+        [*FRAMES, "network.widths=null", "network.width=4", "network.depth=1", "network.kernel=3"],
+        ["network.kernel", "'3'", "network.width and network.depth: null"],
+    ),
+    "all rows of a population": (["data.n_train=null"], ["data.n_train", "null", "data quadratic: an integer >= 1"]),
+    "a reasoning net without width": (["network.width=null"], ["network.width", "null", "network eigenvalue"]),
     "a sweep over nothing": (["seed=range(0)"], ["seed", "range(0)", "at least one value"]),
     "a glob that matches nothing": (["solver=glob(x*)"], ["solver", "glob(x*)", "at least one value"]),
 }

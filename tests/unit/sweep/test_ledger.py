@@ -10,7 +10,7 @@ from tests.unit.sweep.factory import BreaksAt, problem_file, run, tiny
 
 from unrolled.data.quadratic import generate
 from unrolled.records.leases import Leases
-from unrolled.sweep import tasks
+from unrolled.sweep import reasoning_tasks, tasks
 from unrolled.sweep.ledger import STATES, Ledger
 from unrolled.sweep.tasks import TASKS, FitTask
 from unrolled.sweep.todo import RunSettings
@@ -95,7 +95,7 @@ def test_changed_data_make_records_stale_and_other_data_do_not(tmp_path: Path) -
     problems = generate(60, 2)
     arrays = {"u": problems.inputs, "q": problems.rotation, "b": problems.linear, "y_star": problems.solution}
     np.savez(file, eigenvalues=problems.eigenvalues, train_index_seed100=np.arange(10), **arrays)
-    tasks._problems.cache_clear()
+    reasoning_tasks._problems.cache_clear()
     found = ledger(tmp_path, *overrides)
     assert states(found) == ["stale"]
     assert found.entries[0].reason.startswith("will run: its data has changed since it was recorded (checksum ")

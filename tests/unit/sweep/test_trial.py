@@ -58,8 +58,14 @@ FREE = {
 }
 """Keys that only say how, where or what for."""
 
-ONE_VALUE = {"theory", "data.name", "network.name", "network.widths", "network.depth", "network.skip"}
-"""Keys that take one value so far."""
+ONE_VALUE = {"theory", "data.name", "network.name"}
+"""Keys that take one value with the tasks of the reasoning layers."""
+
+OF_FRAMES = {
+    "network.widths", "network.depth", "network.skip", "network.kernel", "network.stride", "network.groups",
+    "data.download", "optim.patience", "optim.potential_weight", "optim.potential",
+}  # fmt: skip
+"""Keys of the tasks of deep frames, which have tests of their own."""
 
 OTHERWISE_TESTED = {"data.file", "scale.grids"}
 """A file has tests of its own; grids are no part of a flat config."""
@@ -71,7 +77,7 @@ def base() -> Flat:
 
 
 def test_every_key_is_known_to_these_tests() -> None:
-    known = set(SCIENTIFIC) | set(FREE) | ONE_VALUE | OTHERWISE_TESTED
+    known = set(SCIENTIFIC) | set(FREE) | ONE_VALUE | OF_FRAMES | OTHERWISE_TESTED
     assert known == set(rules())
 
 
@@ -183,7 +189,7 @@ def test_trials_that_several_experiments_ask_for_are_one() -> None:
 def mixed() -> list[Trial]:
     """A sweep over everything that may and may not share a pack."""
     fits = tiny(
-        "solver=glob(*)", "optim=adam,sgd", "network.width=0,4", "data.n_train=5,10", "data.seed=1,2",
+        "solver=gd,nag,rnn", "optim=adam,sgd", "network.width=0,4", "data.n_train=5,10", "data.seed=1,2",
         "data.population=60,70", "solver.steps=1,3", "seed=0,1", "optim.lr=0.1,0.01",
     )  # fmt: skip
     return trials_of(fits + tiny("task=properties", "solver=gd,nag", "solver.steps=range(1,5)"))
