@@ -11,17 +11,19 @@ from unrolled.frames.structure import KINDS, Structure, build
 from .naive import STRUCTURES
 
 
-def _wrapping() -> dict[str, Structure]:
-    """Grids so small that filters meet around the corner, several strides, and a last grid of one position."""
+def _straining() -> dict[str, Structure]:
+    """Four layers, filters that meet around the corner, several strides, and a last grid of one position."""
     found = {}
     for kind in KINDS:
         found[f"{kind}-wrap"] = build(kind, 2, (3, 2, 3), kernels=3, grid=3)
+        # Of four layers on one grid, dense ones meet by identities and by learned blocks at once.
+        found[f"{kind}-deep"] = build(kind, 1, (2, 3, 2, 2), kernels=(3, 2, 3, 2), grid=5)
         found[f"{kind}-mixed"] = build(kind, 2, (3, 2, 2, 3), kernels=(3, 1, 2, 2), strides=(1, 2, 1, 1), grid=4)
         found[f"{kind}-point"] = build(kind, 1, (3, 2, 2), kernels=(4, 2, 1), strides=(2, 2, 1), grid=4)
     return found
 
 
-ALL_STRUCTURES = STRUCTURES | _wrapping()
+ALL_STRUCTURES = STRUCTURES | _straining()
 """Every kind: fully connected, convolutional, with strides, with wrapping filters; channels that grow and shrink."""
 
 
