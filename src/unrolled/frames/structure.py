@@ -91,6 +91,16 @@ Block(row=2, column=2, kernel=1, sign=1))
     grid: int
     blocks: tuple[Block, ...] = field(compare=False)
 
+    def __hash__(self) -> int:
+        """Return a number that equal structures share; tables by structure are looked up very often."""
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        # Numbers alone: the hash of a text would differ in another process that unpickles this one's.
+        blocks = tuple((block.row, block.column, block.kernel) for block in self.blocks)
+        return hash((self.sizes, self.kernels, self.strides, self.grid, blocks))
+
     @property
     def layers(self) -> int:
         """Number l of layers."""
@@ -120,7 +130,14 @@ Block(row=2, column=2, kernel=1, sign=1))
 
     def column_blocks(self, column: int) -> tuple[Block, ...]:
         """Return the blocks of a block column."""
-        return tuple(block for block in self.blocks if block.column == column)
+        return self._by_column.get(column, ())
+
+    @cached_property
+    def _by_column(self) -> dict[int, tuple[Block, ...]]:
+        found: dict[int, list[Block]] = {}
+        for block in self.blocks:
+            found.setdefault(block.column, []).append(block)
+        return {column: tuple(blocks) for column, blocks in found.items()}
 
     def row_blocks(self, row: int) -> tuple[Block, ...]:
         """Return the blocks of a block row."""
