@@ -15,7 +15,9 @@ from unrolled.bench.page import render_page
 NUMBERS = """trainer_speedup_per_core trainer_us_per_trial_step trainer_us_per_trial_step_h32_k30_nag
 trainer_us_trials_16 trainer_us_k_30_gd trainer_us_width_64_gd width_packing_ratio_1 pack_peak_mb import_mb
 sweep_overhead_ms_per_trial_100 hydra_basic_overhead_ms_per_trial paper_grid_hours paper_grid_trial_steps
-paper_grid_us_per_trial_step paper_grid_linearity frames_fc5_seconds frames_speedup_vs_dense"""
+paper_grid_us_per_trial_step paper_grid_linearity frames_fc5_seconds frames_speedup_vs_dense
+frames_potential_step_ratio_fc frames_potential_step_ratio_conv frames_ensemble_speedup_fc
+frames_ensemble_speedup_conv"""
 WORDS = {"machine", "backend", "gpu", "commit", "mode"}
 
 

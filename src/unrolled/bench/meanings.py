@@ -108,6 +108,10 @@ MEANINGS = (
             "the filters than from the inner products of all columns of the matrix that they stand for, 1216 x 1536, "
             "where each entry of the matrix comes from being known; one core, median of ratios. It grows with the "
             "side of the grid, as the filters do not."),
+    Meaning("frames_potential_step_ratio_{net}", _F, "", "Time of an update with the potential over that without, "
+            "{net}; batches of 50, Adam, ensembles of 8 on one core."),
+    Meaning("frames_ensemble_speedup_{net}", _F, "", "How many times faster 8 nets train with the potential as one "
+            "ensemble than in a loop, {net}; the rest as above."),
     Meaning("backend", _R, "", "Backend of the packs, with its vector lanes."),
     Meaning("machine", _R, "", "Processor, cores that this process may use, system, PyTorch."),
     Meaning("gpu", _R, "", "Graphics card that the grid was measured on, or none."),
@@ -150,5 +154,7 @@ def meaning_of(key: str) -> Meaning:
 
 
 def _shown(part: str) -> str:
-    names = {"gd": "GD", "nag": "NAG", "adam": "Adam", "sgd": "SGD"}
+    names = {"gd": "GD", "nag": "NAG", "adam": "Adam", "sgd": "SGD",
+             "fc": "a fully connected chain of 128 and 256 units on 3072 inputs",
+             "conv": "a residual net of seven convolutions with 8 to 32 channels on images of 16 x 16"}  # fmt: skip
     return f"{int(part):,}" if part.isdigit() else names.get(part, part)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import torch
 
+from unrolled.bench.frame_training import bench_frame_training
 from unrolled.bench.frames import bench_frames
 from unrolled.bench.grid import bench_grid
 from unrolled.bench.memory import bench_memory
@@ -40,6 +41,7 @@ def bench(effort: Effort, say: Callable[[str], None]) -> dict[str, object]:
         "sweeps": lambda: bench_sweeps(effort),
         "planning": lambda: bench_planning(effort),
         "deep frames": lambda: bench_frames(effort),
+        "deep frames in training": lambda: bench_frame_training(effort),
         "the paper's grid": lambda: bench_grid(effort),
     }
     if torch.cuda.is_available():

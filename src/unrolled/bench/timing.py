@@ -39,6 +39,7 @@ class Effort:
         grid_trials: trials for each number of steps in a sample of the paper's grid.
         frame_widths: widest layers of the fully connected deep frames.
         frame_channels: first channels of the convolutional ones; none leaves them out.
+        frame_updates: updates of deep-frame classifiers in one measurement.
     """
 
     twin_turns: int
@@ -51,6 +52,7 @@ class Effort:
     grid_trials: int
     frame_widths: tuple[int, ...]
     frame_channels: tuple[int, ...]
+    frame_updates: int
 
 
 FULL = Effort(
@@ -64,6 +66,7 @@ FULL = Effort(
     grid_trials=16,
     frame_widths=(16, 32, 50, 64, 100, 128, 200, 256, 400, 512, 800, 1024, 1600, 2048, 3200, 4096),
     frame_channels=(4, 8),
+    frame_updates=10,
 )
 QUICK = Effort(
     twin_turns=1,
@@ -76,6 +79,7 @@ QUICK = Effort(
     grid_trials=1,
     frame_widths=(16,),
     frame_channels=(),
+    frame_updates=1,
 )
 """For tests: the same keys where they mean the same, and numbers that say little."""
 
