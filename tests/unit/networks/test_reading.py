@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -97,6 +98,17 @@ def test_a_net_of_basic_blocks_is_the_residual_structure_that_is_built_by_name()
     model = small_resnet(BasicBlock, 4, (3,))
     assert read_structure(model, 8) == resnet("residual", 4, 3, grid=8, groups=1)
     assert hash(read_structure(model, 8)) == hash(resnet("residual", 4, 3, grid=8, groups=1))
+
+
+def test_structures_that_differ_in_their_blocks_alone_are_told_apart() -> None:
+    # Tables of overlaps are kept by structure: equal sizes with other blocks must not share them.
+    residual = read_structure(small_resnet(BasicBlock, 4, (2,)), 8)
+    chain = replace(residual, blocks=tuple(b for b in residual.blocks if b.row <= b.column + 1))
+    learned = replace(residual, blocks=tuple(replace(b, kernel=b.kernel or 1, sign=1) for b in residual.blocks))
+    assert len({residual, chain, learned}) == 3
+    assert overlap_count(chain) < overlap_count(residual)
+    assert chain.parameters == residual.parameters < learned.parameters
+    assert residual == pickle.loads(pickle.dumps(residual))
 
 
 def test_shortcuts_lie_where_the_blocks_add() -> None:
