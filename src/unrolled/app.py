@@ -22,6 +22,7 @@ from unrolled.data import DataError
 from unrolled.parity import ParityError
 from unrolled.records.store import StoreError
 from unrolled.report import ReportError
+from unrolled.structure_table import TableError
 from unrolled.sweep import RunSettings, run_sweep, trials_of
 from unrolled.sweep.run import Summary
 from unrolled.tracking import TrackerError, TrackerSettings, log_pack
@@ -32,7 +33,7 @@ RESULTS = Path("results")
 
 EXPECTED = (
     ConfigError, DataError, StoreError, TrackerError, NativeUnavailableError, FusedUnavailableError, ParityError,
-    ReportError,
+    ReportError, TableError,
 )  # fmt: skip
 """Errors whose message is meant for the user: one line, no traceback."""
 

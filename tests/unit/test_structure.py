@@ -29,7 +29,7 @@ LEVELS = {
     "training": 4,
     "measures": 5,
     "sweep": 6,
-    "tracking": 7, "figures": 7, "claims": 7, "parity": 7,
+    "tracking": 7, "figures": 7, "claims": 7, "parity": 7, "structure_table": 7,
     "report": 8,
     "app": 9, "launch": 10, "bench": 11,
 }  # fmt: skip

@@ -45,12 +45,14 @@ SECTIONS = {
     "20,400 trials of 100,000 updates each. Nothing of it is run to its end. Each group (solver, width, optimiser) is "
     "timed on a pack with equally many of its trials for every k, on all cores; its time for one update is multiplied "
     "by the updates of all its trials, and the groups are added up.",
+    "Deep frames": "The deep frame potential of a net's structure. Minimum potentials are what a user waits for: lower "
+    "bound, constructions and searches of all nets, one after the other, on all cores, once.",
     "This run": "What the figures above were measured on.",
     "Other": "Figures without a description.",
 }
 """Sections in the order of the page, with what holds for all figures in them."""
 
-_T, _W, _M, _S, _P, _G, _R = list(SECTIONS)[:7]
+_T, _W, _M, _S, _P, _G, _F, _R = list(SECTIONS)[:8]
 
 MEANINGS = (
     Meaning("trainer_speedup_per_core", _T, "", "How many times faster the pack trains a trial than the sequential "
@@ -98,6 +100,18 @@ MEANINGS = (
     Meaning("paper_grid_linearity", _G, "", "Time of an update in a run of four times the epochs, over that in the run "
             "that was timed, for the costliest pack; 1 where time is linear in epochs."),
     Meaning("paper_grid_diverged", _G, "", "Trials of all samples that diverged, which could make an update cheaper."),
+    Meaning("frames_fc{n}_seconds", _F, "s", "Minimum potentials of {n} fully connected nets of the papers' scatter "
+            "figure, of two to four layers; a full run takes all 78."),
+    Meaning("frames_minimum_conv_seconds", _F, "s", "Minimum potentials of six nets of seven convolutions for images "
+            "of 32 x 32: chain, residual and dense, with 4 and with 8 channels at first."),
+    Meaning("frames_speedup_vs_dense", _F, "", "How many times faster value and gradient of the potential come from "
+            "the filters than from the inner products of all columns of the matrix that they stand for, 1216 x 1536, "
+            "where each entry of the matrix comes from being known; one core, median of ratios. It grows with the "
+            "side of the grid, as the filters do not."),
+    Meaning("frames_potential_step_ratio_{net}", _F, "", "Time of an update with the potential over that without, "
+            "{net}; batches of 50, Adam, ensembles of 8 on one core."),
+    Meaning("frames_ensemble_speedup_{net}", _F, "", "How many times faster 8 nets train with the potential as one "
+            "ensemble than in a loop, {net}; the rest as above."),
     Meaning("backend", _R, "", "Backend of the packs, with its vector lanes."),
     Meaning("machine", _R, "", "Processor, cores that this process may use, system, PyTorch."),
     Meaning("gpu", _R, "", "Graphics card that the grid was measured on, or none."),
@@ -140,5 +154,7 @@ def meaning_of(key: str) -> Meaning:
 
 
 def _shown(part: str) -> str:
-    names = {"gd": "GD", "nag": "NAG", "adam": "Adam", "sgd": "SGD"}
+    names = {"gd": "GD", "nag": "NAG", "adam": "Adam", "sgd": "SGD",
+             "fc": "a fully connected chain of 128 and 256 units on 3072 inputs",
+             "conv": "a residual net of seven convolutions with 8 to 32 channels on images of 16 x 16"}  # fmt: skip
     return f"{int(part):,}" if part.isdigit() else names.get(part, part)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import torch
 
+from unrolled.bench.frame_training import bench_frame_training
+from unrolled.bench.frames import bench_frames
 from unrolled.bench.grid import bench_grid
 from unrolled.bench.memory import bench_memory
 from unrolled.bench.planning import bench_planning
@@ -38,6 +40,8 @@ def bench(effort: Effort, say: Callable[[str], None]) -> dict[str, object]:
         "memory": lambda: bench_memory(effort),
         "sweeps": lambda: bench_sweeps(effort),
         "planning": lambda: bench_planning(effort),
+        "deep frames": lambda: bench_frames(effort),
+        "deep frames in training": lambda: bench_frame_training(effort),
         "the paper's grid": lambda: bench_grid(effort),
     }
     if torch.cuda.is_available():

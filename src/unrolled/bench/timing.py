@@ -37,6 +37,9 @@ class Effort:
         plan_scale: scale of the sweep that is planned.
         packs: trials of the packs whose memory is measured, the largest last.
         grid_trials: trials for each number of steps in a sample of the paper's grid.
+        frame_widths: widest layers of the fully connected deep frames.
+        frame_channels: first channels of the convolutional ones; none leaves them out.
+        frame_updates: updates of deep-frame classifiers in one measurement.
     """
 
     twin_turns: int
@@ -47,6 +50,9 @@ class Effort:
     plan_scale: str
     packs: tuple[int, ...]
     grid_trials: int
+    frame_widths: tuple[int, ...]
+    frame_channels: tuple[int, ...]
+    frame_updates: int
 
 
 FULL = Effort(
@@ -58,6 +64,9 @@ FULL = Effort(
     plan_scale="paper",
     packs=(1, 64, 256, 1024),
     grid_trials=16,
+    frame_widths=(16, 32, 50, 64, 100, 128, 200, 256, 400, 512, 800, 1024, 1600, 2048, 3200, 4096),
+    frame_channels=(4, 8),
+    frame_updates=10,
 )
 QUICK = Effort(
     twin_turns=1,
@@ -68,6 +77,9 @@ QUICK = Effort(
     plan_scale="smoke",
     packs=(1024,),
     grid_trials=1,
+    frame_widths=(16,),
+    frame_channels=(),
+    frame_updates=1,
 )
 """For tests: the same keys where they mean the same, and numbers that say little."""
 

@@ -27,8 +27,8 @@ Deviation:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from itertools import groupby
 
 KINDS = ("chain", "residual", "residual_all", "dense", "chain_front", "residual_front", "dense_front")
@@ -75,8 +75,8 @@ class Structure:
         kernels: (f_1, ..., f_l) sides of the filters; 1 in fully connected nets.
         strides: (s_1, ..., s_l).
         grid: side p_0 of the input's square grid; 1 in fully connected nets.
-        blocks: the non-zero blocks, by column, then row. They follow from kind and kernels, so that comparisons, which
-            caches make often, may leave them out.
+        blocks: the non-zero blocks, by column, then row. :func:`build` makes those of the kind, but a structure may have
+            others, such as the shortcuts of a net that was built elsewhere.
 
     Example:
         >>> build("chain", 16, (8, 4)).blocks
@@ -89,7 +89,21 @@ Block(row=2, column=2, kernel=1, sign=1))
     kernels: tuple[int, ...]
     strides: tuple[int, ...]
     grid: int
-    blocks: tuple[Block, ...] = field(compare=False)
+    blocks: tuple[Block, ...]
+
+    def __post_init__(self) -> None:
+        # Caches compare structures at every call: of equal blocks that are the same object it takes one look.
+        object.__setattr__(self, "blocks", _shared(self.blocks))
+
+    def __hash__(self) -> int:
+        """Return a number that equal structures share; tables by structure are looked up very often."""
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        # Numbers alone: the hash of a text would differ in another process that unpickles this one's.
+        blocks = tuple((block.row, block.column, block.kernel) for block in self.blocks)
+        return hash((self.sizes, self.kernels, self.strides, self.grid, blocks))
 
     @property
     def layers(self) -> int:
@@ -120,7 +134,14 @@ Block(row=2, column=2, kernel=1, sign=1))
 
     def column_blocks(self, column: int) -> tuple[Block, ...]:
         """Return the blocks of a block column."""
-        return tuple(block for block in self.blocks if block.column == column)
+        return self._by_column.get(column, ())
+
+    @cached_property
+    def _by_column(self) -> dict[int, tuple[Block, ...]]:
+        found: dict[int, list[Block]] = {}
+        for block in self.blocks:
+            found.setdefault(block.column, []).append(block)
+        return {column: tuple(blocks) for column, blocks in found.items()}
 
     def row_blocks(self, row: int) -> tuple[Block, ...]:
         """Return the blocks of a block row."""
@@ -178,6 +199,12 @@ Block(row=2, column=2, kernel=1, sign=1))
         if not self.convolutional:
             return text
         return f"{text} kernel {_joined(self.kernels)} stride {_joined(self.strides)} on {self.grid}x{self.grid}"
+
+
+@lru_cache(maxsize=1024)
+def _shared(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
+    """Return the first of all equal tuples."""
+    return blocks
 
 
 def build(

@@ -25,6 +25,9 @@ def bench_figures(**changed: object) -> dict[str, object]:
             "speedup_per_core", "us_per_trial_step", "us_per_trial_step_h32_k30_nag", "eager_us_per_trial_step",
             "fused_us_per_trial_step",
         ),
+        "frames_{}": ("fc78_seconds", "minimum_conv_seconds", "speedup_vs_dense"),
+        "frames_potential_step_ratio_{}": ("fc", "conv"),
+        "frames_ensemble_speedup_{}": ("fc", "conv"),
         "{}": (
             "twin_us_per_trial_step", "import_mb", "pack_peak_mb", "sweep_startup_s", "sweep_overhead_ms_per_trial",
             "hydra_basic_startup_s", "hydra_basic_overhead_ms_per_trial", "sweep_overhead_ratio"
