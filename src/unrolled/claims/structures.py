@@ -1,8 +1,4 @@
-"""Records of the frames experiments: minimum potentials by structure, and trained nets joined to them.
-
-A structure is known by its text together with its number of parameters: the text alone stands for several depths where
-all layers have one width.
-"""
+"""Records of the frames experiments: minimum potentials by structure, and trained nets joined to them by structure."""
 
 from __future__ import annotations
 
@@ -71,7 +67,6 @@ def _described(row: dict[str, object]) -> tuple[int, int, str]:
     inputs = int(rest.split(":")[0])
     if isinstance(row["network.widths"], str) and row["network.widths"]:
         widths = parse_numbers("widths", row["network.widths"])
-        # The text of a structure folds equal widths into one number; the widths themselves tell depths apart.
         return len(widths), inputs, f"{inputs}: {'x'.join(map(str, widths))}{_suffix(rest)}"
     width, depth = (int(float(str(row[name]))) for name in ("network.width", "network.depth"))
     groups = row.get("network.groups")
