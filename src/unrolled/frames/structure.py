@@ -75,8 +75,8 @@ class Structure:
         kernels: (f_1, ..., f_l) sides of the filters; 1 in fully connected nets.
         strides: (s_1, ..., s_l).
         grid: side p_0 of the input's square grid; 1 in fully connected nets.
-        blocks: the non-zero blocks, by column, then row. :func:`build` makes those of the kind, but a structure may have
-            others, such as the shortcuts of a net that was built elsewhere.
+        blocks: the non-zero blocks, by column, then row. :func:`build` makes those of the kind, but a structure may
+            have others, such as the shortcuts of a net that was built elsewhere.
 
     Example:
         >>> build("chain", 16, (8, 4)).blocks
