@@ -82,10 +82,26 @@ def _with_clean(structure: Structure, clean: Sequence[int]) -> Point:
             frame = tight_frame(below * side**2, used).reshape(below, side, side, used)
             taps = slice(first, first + side)
             values[:below, :used, taps, taps] = frame.transpose(0, 3, 1, 2)
+        if block.row == block.column:
+            paired, centre = _paired(structure, block.column, clean), (block.kernel - 1) // 2
+            values[paired, paired, centre, centre] = 1
         filters[block.name] = torch.as_tensor(values)[None]
     units = [torch.arange(k) for k in structure.sizes[1:]]
     identity = [(unit >= count).double()[None] for unit, count in zip(units, clean[1:], strict=True)]
     return filters, identity
+
+
+def _paired(structure: Structure, layer: int, clean: Sequence[int]) -> list[int]:
+    """Return the units of a layer that share both their rows with a skip of the layer below.
+
+    Such a unit below has the column (-e, -e) in the two row blocks that its identity and its skip reach. With a filter
+    e beside its own identity, this layer's unit has (e, -e): the two are orthogonal and use up the rows.
+    """
+    blocks = {(b.row, b.column) for b in structure.blocks if not b.learned}
+    if (layer + 1, layer - 1) not in blocks or (layer + 2, layer) in blocks:
+        return []
+    both = min(structure.sizes[layer - 1], structure.sizes[layer])
+    return list(range(max(clean[layer - 1], clean[layer]), both))
 
 
 def random_starts(structure: Structure, generators: Sequence[np.random.Generator]) -> Point:
