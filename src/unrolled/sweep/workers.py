@@ -32,8 +32,8 @@ from unrolled.sweep.task import Metrics, RunContext, Task
 from unrolled.sweep.todo import RunSettings
 from unrolled.sweep.trial import Pack
 
-WORTH_SECONDS = 15.0
-"""Expected work from which on workers are started unasked: each takes some four seconds of a core to start."""
+WORTH_SECONDS = 30.0
+"""Expected work from which on workers are started unasked: each takes four to eight seconds of a core to start."""
 
 GRACE_SECONDS = 20.0
 """Time in which workers save their checkpoints after an interrupt; batch systems kill some 30 s after a signal."""
