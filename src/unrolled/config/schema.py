@@ -147,6 +147,7 @@ class RunConfig:
     backend: str = one_of("auto", "auto", "native", "fused", "eager")
     device: str = anything("cpu", "a torch device")
     threads: int | None = at_least(None, 1)
+    workers: int | None = at_least(None, 1)
     max_pack: int = at_least(256, 1)
     checkpoint_seconds: float = positive(20.0)
     on_error: str = one_of("continue", "continue", "stop")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -41,11 +41,21 @@ def seconds_for(packs: Sequence[Pack], records: pd.DataFrame, context: RunContex
     Raises:
         NativeUnavailableError, FusedUnavailableError: that backend was asked for and cannot be had.
     """
-    return sum(
-        sum(pack.cost for pack in packs if pack.trials[0].task.name == task)
-        * (_measured(task, records) or _sampled([p for p in packs if p.trials[0].task.name == task], context))
-        for task in {pack.trials[0].task.name for pack in packs}
-    )
+    return sum(seconds_by_task(packs, records, context).values())
+
+
+def seconds_by_task(packs: Sequence[Pack], records: pd.DataFrame, context: RunContext) -> dict[str, float]:
+    """Estimate, by task, the time of packs that run one after another; see :func:`seconds_for`."""
+    found = {}
+    for task in {pack.trials[0].task.name for pack in packs}:
+        own = [pack for pack in packs if pack.trials[0].task.name == task]
+        found[task] = sum(pack.cost for pack in own) * (_measured(task, records) or _sampled(own, context))
+    return found
+
+
+def wall_seconds(seconds: Mapping[str, float], workers: int) -> float:
+    """Return the wall time of work, by task, of which so many workers share what computes on one core."""
+    return sum(value / (workers if TASKS[task].cores == "one" else 1) for task, value in seconds.items())
 
 
 def measured_seconds(packs: Sequence[Pack], records: pd.DataFrame) -> float:

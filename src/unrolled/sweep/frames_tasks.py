@@ -15,7 +15,7 @@ from unrolled.frames.structure import Structure, StructureError, build, parse_nu
 from unrolled.measures.classification import classification, frame_measures
 from unrolled.networks.frames import FrameClassifiers
 from unrolled.sweep.reasoning_tasks import fit_row
-from unrolled.sweep.task import Metrics, RunContext
+from unrolled.sweep.task import Cores, Metrics, RunContext
 from unrolled.training.fit import fit
 from unrolled.training.one_core import EagerOnOneCore, cores
 from unrolled.training.optimizers import Rates, Tensors
@@ -100,6 +100,7 @@ class ClassifyTask:
 
     name = "classify"
     version = 1
+    cores: Cores = "one"
     identity = frozenset(
         {
             "seed", "data.name", "data.n_train", "data.rows_seed", "network.name", "network.structure",

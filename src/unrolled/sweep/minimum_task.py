@@ -14,7 +14,7 @@ from unrolled.frames import Minimum, Structure, dictionary, frame_potential, min
 from unrolled.frames.bounds import simple_chain
 from unrolled.frames.dictionary import random_filters
 from unrolled.sweep.frames_tasks import labelled_of, structure_of
-from unrolled.sweep.task import Metrics, RunContext
+from unrolled.sweep.task import Cores, Metrics, RunContext
 
 RANDOM = 4
 """Random dictionaries that the minimum is compared with."""
@@ -28,6 +28,7 @@ class MinimumTask:
 
     name = "minimum"
     version = 1
+    cores: Cores = "one"
     identity = frozenset({"seed", "data.name", "network.name", "network.structure"})
     packable = frozenset({"seed"})
 

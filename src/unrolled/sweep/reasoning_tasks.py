@@ -16,7 +16,7 @@ from unrolled.measures.generalization import generalization
 from unrolled.networks.reasoning import ReasoningEnsemble
 from unrolled.solvers import properties
 from unrolled.solvers.filters import SOLVER_NAMES
-from unrolled.sweep.task import Metrics, RunContext
+from unrolled.sweep.task import Cores, Metrics, RunContext
 from unrolled.training.fit import choose_backend, fit
 from unrolled.training.optimizers import Rates
 from unrolled.training.state import FitSettings, FitState, initial_state, log_spaced_epochs
@@ -53,6 +53,7 @@ class FitTask:
 
     name = "fit"
     version = 1
+    cores: Cores = "all"
     identity = frozenset(
         {
             "seed", "data.name", "data.n_train", "data.rows_seed", "data.rows_named", "network.name", "network.width",
@@ -176,6 +177,7 @@ class PropertiesTask:
 
     name = "properties"
     version = 1
+    cores: Cores = "all"
     identity = frozenset(
         {"seed", "solver.name", "solver.steps", "solver.step_size", "solver.min_step_size"}
         | {"data.strong_convexity", "data.smoothness"}

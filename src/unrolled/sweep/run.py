@@ -6,7 +6,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ from tqdm import tqdm
 from unrolled.records.leases import Lease
 from unrolled.records.provenance import provenance
 from unrolled.records.store import RecordStore
+from unrolled.sweep.estimate import seconds_by_task, wall_seconds
 from unrolled.sweep.tasks import RunContext
 from unrolled.sweep.todo import STATE, RunSettings, Todo, backends_of, opening, plan_sweep
 from unrolled.sweep.trial import Pack, Trial
+from unrolled.sweep.workers import Outcome, Workers, compute, worker_count
 from unrolled.training.fit import discard_checkpoint
 
 POLL_SECONDS = 1.0
@@ -68,9 +70,11 @@ def run_sweep(
 ) -> Summary:
     """Run what is missing.
 
-    Every pack's records are on disk before the next pack starts. A pack that raises leaves failed rows, and the
-    others run. An interrupt keeps all records and the running pack's checkpoint. Trials that another process is
-    running over the same store are left to it, and run here only if it ends without their records.
+    A pack's records are on disk as soon as it has ended. Packs of tasks that compute on one core may run several at
+    once, in workers, the costliest first; all others run one after another. A pack that raises, or loses its worker,
+    leaves failed rows, and the others run. An interrupt keeps all records and the running packs' checkpoints. Trials
+    that another process is running over the same store are left to it, and run here only if it ends without their
+    records.
 
     Args:
         trials: the whole sweep, distinct.
@@ -83,19 +87,31 @@ def run_sweep(
 
     Raises:
         StoreError: the store cannot be read or written.
-        KeyboardInterrupt: after the running pack's checkpoint is written.
+        KeyboardInterrupt: after the running packs' checkpoints are written.
     """
     began = time.monotonic()
     share_rows(settings, trials)
     todo = plan_sweep(trials, settings)
     summary = Summary(len(trials), todo.present, left_failed=todo.left_failed)
+    context = RunContext(settings.backend, settings.device, settings.threads)
+    seconds = seconds_by_task(todo.packs, settings.store.load(), context) if say is not None and todo.packs else {}
+    workers = worker_count(todo.packs, settings, seconds)
     if say is not None:
-        say(opening(todo, summary.asked, settings))
-    _Run(settings, summary, todo, on_pack, say or (lambda line: None)).go()
+        say(opening(todo, summary.asked, wall_seconds(seconds, workers)))
+    _Run(settings, summary, todo, on_pack, say or (lambda line: None), workers).go()
     if summary.elsewhere:
         share_rows(settings, trials)
     summary.seconds = time.monotonic() - began
     return summary
+
+
+@dataclass
+class _Running:
+    """A pack that has been started, with the lease of its trials and what all its rows say of the run."""
+
+    pack: Pack
+    lease: Lease
+    common: dict[str, Any]
 
 
 class _Run:
@@ -108,39 +124,52 @@ class _Run:
         todo: Todo,
         on_pack: Callable[[pd.DataFrame], None],
         say: Callable[[str], None],
+        workers: int,
     ) -> None:
         self.settings, self.summary, self.on_pack, self.say = settings, summary, on_pack, say
-        self.queue, self.total = deque(todo.packs), sum(pack.cost for pack in todo.packs)
+        packs = todo.packs if workers == 1 else _costliest_first(todo.packs)
+        self.queue, self.total = deque(packs), sum(pack.cost for pack in packs)
         self.failed_before, self.backends = todo.failed, todo.backends
         self.store, self.leases = settings.store, settings.leases
+        self.workers, self.running = Workers(workers), dict[str, _Running]()
 
     def go(self) -> None:
         """Run all packs; those whose trials another process is running come last."""
-        waited = 0
         # The bar is for people at a terminal; logs and tests get the opening and closing lines.
         with tqdm(total=1.0, disable=None, unit="", bar_format="{l_bar}{bar}| {elapsed} < {remaining}") as bar:
-            while self.queue and not self._stopped():
-                pack = self.queue.popleft()
-                own, others, lease = self._claim(pack)
-                if others is not None:
-                    self.queue.append(others)
-                bar.update(self._share(pack) - sum(self._share(part) for part in (own, others) if part))
-                if own is not None and lease is not None:
-                    waited = 0
-                    try:
-                        self._run(own, _updater(bar, self._share(own)))
-                    finally:
-                        lease.release()
-                elif others is not None:
-                    waited = self._wait(waited)
-                else:
-                    waited = 0
+            try:
+                self._loop(bar)
+            except KeyboardInterrupt:
+                for name, outcome in self.workers.stop():
+                    self._finish(name, outcome)
+                raise
+            finally:
+                self.workers.close()
+                for left in self.running.values():
+                    left.lease.release()
         if self.queue:  # stopped: what others have done meanwhile is not left out
-            left = {trial.name for pack in self.queue for trial in pack.trials}
-            records = self.store.load(STATE, left)
+            names = {trial.name for pack in self.queue for trial in pack.trials}
+            records = self.store.load(STATE, names)
             done = set(records.loc[records["status"] != "failed", "trial"])
             self.summary.elsewhere += len(done)
-            self.summary.not_started = len(left) - len(done)
+            self.summary.not_started = len(names) - len(done)
+
+    def _loop(self, bar: tqdm) -> None:
+        waited = 0
+        while self.running or (self.queue and not self._stopped()):
+            if not self.queue or self._stopped() or not self._has_room(self.queue[0]):
+                self._collect()
+                continue
+            pack = self.queue.popleft()
+            own, others, lease = self._claim(pack)
+            if others is not None:
+                self.queue.append(others)
+            bar.update(self._share(pack) - sum(self._share(part) for part in (own, others) if part))
+            waited = waited if own is None and others is not None else 0
+            if own is not None and lease is not None:
+                self._start(own, lease, _updater(bar, self._share(own)))
+            elif others is not None:
+                waited = self._wait(waited)
 
     def _stopped(self) -> bool:
         return bool(self.summary.failures) and self.settings.on_error == "stop"
@@ -153,7 +182,10 @@ class _Run:
         if waited == len(self.queue):
             self.say(f"waiting for {sum(len(p.trials) for p in self.queue)} trials that another process is running")
         if waited >= len(self.queue):
-            time.sleep(POLL_SECONDS)
+            if self.running:
+                self._collect(POLL_SECONDS)
+            else:
+                time.sleep(POLL_SECONDS)
         return waited + 1
 
     def _claim(self, pack: Pack) -> tuple[Pack | None, Pack | None, Lease | None]:
@@ -176,15 +208,45 @@ class _Run:
         """Whether another process has dealt with a trial since this sweep began: with a result, or in vain."""
         return row.status != "failed" or self.failed_before.get(row.trial) != row.started_at
 
-    def _run(self, pack: Pack, on_progress: Callable[[float], None]) -> None:
-        rows = _results(pack, self.settings, self.summary, on_progress)
+    def _in_worker(self, pack: Pack) -> bool:
+        return self.workers.most > 1 and pack.trials[0].task.cores == "one"
+
+    def _has_room(self, pack: Pack) -> bool:
+        """Whether there are cores for a pack: one that takes them all runs alone."""
+        return self.workers.has_room if self._in_worker(pack) else not self.running
+
+    def _start(self, pack: Pack, lease: Lease, on_progress: Callable[[float], None]) -> None:
+        """Run a pack to its end here, or begin to run it in a worker."""
+        self.running[pack.name] = _Running(pack, lease, provenance(self.settings.device))
+        task, configs = pack.trials[0].task, [trial.config for trial in pack.trials]
+        context = _context(pack, self.settings, on_progress)
+        if self._in_worker(pack):
+            self.workers.start(pack.name, task, configs, replace(context, threads=context.threads or 1))
+        else:
+            self._finish(pack.name, compute(task, configs, context))
+
+    def _collect(self, timeout: float | None = None) -> None:
+        """Wait until a worker has ended its pack, and record it."""
+        if (ended := self.workers.wait(timeout)) is not None:
+            self._finish(*ended)
+
+    def _finish(self, name: str, outcome: Outcome) -> None:
+        """Record a pack and give back its lease."""
+        run = self.running[name]
+        rows = _rows(run.pack, run.common, outcome, self.settings)
+        for status, count in rows["status"].value_counts().items():
+            self.summary.counts[str(status)] = self.summary.counts.get(str(status), 0) + int(count)
+        if outcome.error is not None:
+            self.summary.failures.append((name, outcome.error))
         with self.leases.guard():  # nobody rewrites the same file, to note another experiment, meanwhile
             path = self.store.write(rows)
         written = self.store.read(path)
-        discard_checkpoint(_checkpoint(pack, self.settings))
+        discard_checkpoint(_checkpoint(run.pack, self.settings))
         self._watch_backends(rows[rows["status"] != "failed"])
         if written is not None:
             self.on_pack(written)
+        del self.running[name]
+        run.lease.release()
 
     def _watch_backends(self, rows: pd.DataFrame) -> None:
         """Tell when a backend takes over from another one in mid-sweep."""
@@ -238,9 +300,9 @@ def _checkpoint(pack: Pack, settings: RunSettings) -> Path:
     return settings.folder / "checkpoints" / f"{pack.name}.pt"
 
 
-def _results(pack: Pack, settings: RunSettings, summary: Summary, on_progress: Callable[[float], None]) -> pd.DataFrame:
-    task, common = pack.trials[0].task, provenance(settings.device)
-    context = RunContext(
+def _context(pack: Pack, settings: RunSettings, on_progress: Callable[[float], None]) -> RunContext:
+    task = pack.trials[0].task
+    return RunContext(
         backend=settings.backend,
         device=settings.device,
         threads=settings.threads,
@@ -250,16 +312,27 @@ def _results(pack: Pack, settings: RunSettings, summary: Summary, on_progress: C
         key=f"{pack.name} {task.name} {task.version}",
         on_progress=on_progress,
     )
-    began = time.monotonic()
-    try:
-        results = task.run([trial.config for trial in pack.trials], context)
-    except Exception as error:  # one broken pack must not cost the others; the row, the table and the exit code tell
-        message = f"{type(error).__name__}: {error}"
-        summary.failures.append((pack.name, message))
-        results = [{"status": "failed", "error": message, "backend": settings.backend}] * len(pack.trials)
-    common |= {"pack": pack.name, "scale": settings.scale, "wall_s": (time.monotonic() - began) / len(pack.trials)}
-    for result in results:
-        summary.counts[result["status"]] = summary.counts.get(result["status"], 0) + 1
+
+
+def _costliest_first(packs: Sequence[Pack]) -> list[Pack]:
+    """Return packs with those that run beside others in falling order of cost, so that no long one ends alone.
+
+    Tasks keep their places, and packs that take all cores theirs.
+    """
+    places = {name: place for place, name in enumerate(dict.fromkeys(pack.trials[0].task.name for pack in packs))}
+
+    def order(pack: Pack) -> tuple[int, float]:
+        task = pack.trials[0].task
+        return (places[task.name], -pack.cost if task.cores == "one" else 0.0)
+
+    return sorted(packs, key=order)
+
+
+def _rows(pack: Pack, common: dict[str, Any], outcome: Outcome, settings: RunSettings) -> pd.DataFrame:
+    """Return a pack's rows, failed ones after an error."""
+    failed = {"status": "failed", "error": outcome.error, "backend": settings.backend}
+    results = outcome.results if outcome.error is None else [failed] * len(pack.trials)
+    common |= {"pack": pack.name, "scale": settings.scale, "wall_s": outcome.seconds / len(pack.trials)}
     return pd.DataFrame([_row(trial) | common | result for trial, result in zip(pack.trials, results, strict=True)])
 
 

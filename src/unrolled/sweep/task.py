@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from unrolled.config.check import Flat
 
 Metrics = dict[str, Any]
+
+Cores = Literal["all", "one"]
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,14 @@ class Task(Protocol):
         version: raised by hand when results would change; it enters every trial's identity.
         identity: config keys that are scientific for this task.
         packable: those of them that may differ inside a pack.
+        cores: ``all`` that a pack may use, or ``one``, so that several packs run beside each other.
     """
 
     name: str
     version: int
     identity: frozenset[str]
     packable: frozenset[str]
+    cores: Cores
 
     def resolve(self, config: Flat) -> tuple[Flat, str]:
         """Return the config with every default filled in, and the data's checksum."""

@@ -11,8 +11,6 @@ import pandas as pd
 
 from unrolled.records.leases import Leases
 from unrolled.records.store import RecordStore
-from unrolled.sweep.estimate import seconds_for
-from unrolled.sweep.tasks import RunContext
 from unrolled.sweep.trial import Pack, Trial, packs_of
 
 STATE = ("trial", "status", "error", "experiments", "started_at", "task", "solver.name", "backend")
@@ -27,6 +25,7 @@ class RunSettings:
         folder: results of one scale; records go to ``folder/records``.
         scale: the scale's name, for the records.
         backend, device, threads, checkpoint_seconds: see :class:`unrolled.sweep.tasks.RunContext`.
+        workers: processes for packs that compute on one core; 1 runs them here, None chooses by cores and work.
         max_pack: most trials of a pack.
         on_error: ``continue`` runs the other packs after one has failed; ``stop`` starts no further one.
         retry_failed: whether trials that failed earlier run again.
@@ -37,6 +36,7 @@ class RunSettings:
     backend: str = "auto"
     device: str = "cpu"
     threads: int | None = None
+    workers: int | None = None
     max_pack: int = 256
     checkpoint_seconds: float = 20.0
     on_error: str = "continue"
@@ -106,16 +106,14 @@ def backends_of(records: pd.DataFrame) -> dict[tuple[str, str], set[str]]:
     return {(str(task), str(solver)): set(names) for (task, solver), names in groups}
 
 
-def opening(todo: Todo, asked: int, settings: RunSettings) -> str:
-    """Return a sweep's opening line: trials, those already there, and how long the others will take."""
+def opening(todo: Todo, asked: int, seconds: float) -> str:
+    """Return a sweep's opening line: trials, those already there, and how long the others will take, NaN untold."""
     missing = sum(len(pack.trials) for pack in todo.packs)
     text = f"{asked} trials: {todo.present} already there, {missing} to run"
     if todo.left_failed:
         text += f", {todo.left_failed} failed earlier and left so"
     if not todo.packs:
         return text
-    context = RunContext(settings.backend, settings.device, settings.threads)
-    seconds = seconds_for(todo.packs, settings.store.load(), context)
     text += f" in {len(todo.packs)} pack{'s' * (len(todo.packs) > 1)}"
     return text if math.isnan(seconds) else f"{text}, about {duration(seconds)}"
 

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.sweep.factory import BreaksAt, run, tiny
 
 from unrolled.config.check import Flat
-from unrolled.sweep.estimate import seconds_for
+from unrolled.sweep.estimate import seconds_for, wall_seconds
 from unrolled.sweep.tasks import TASKS, FitTask, Metrics, RunContext
 from unrolled.sweep.trial import packs_of, trials_of
 from unrolled.training.native.build import NativeUnavailableError
@@ -62,3 +62,9 @@ def test_a_backend_that_cannot_be_had_is_told_before_anything_runs(monkeypatch: 
     monkeypatch.setitem(TASKS, "fit", Unavailable())
     with pytest.raises(NativeUnavailableError):
         seconds_for(packs_of(trials_of(tiny()), 256), EMPTY, RunContext("native"))
+
+
+def test_workers_share_what_computes_on_one_core() -> None:
+    assert wall_seconds({"classify": 12.0, "fit": 5.0}, 3) == pytest.approx(4.0 + 5.0)
+    assert wall_seconds({"classify": 12.0}, 1) == 12.0
+    assert math.isnan(wall_seconds({"classify": math.nan, "fit": 5.0}, 2))

@@ -51,6 +51,7 @@ FREE = {
     "run.backend": "eager",
     "run.device": "cuda:7",
     "run.threads": 7,
+    "run.workers": 7,
     "run.max_pack": 7,
     "run.checkpoint_seconds": 7.0,
     "run.on_error": "stop",
