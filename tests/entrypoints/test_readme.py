@@ -44,6 +44,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "src",
     ):
         (folder / name).symlink_to(ROOT / name)
+    (folder / "structures.csv").write_text("kind,input,widths\nchain,64,8x16\nresidual,64,8x16x32\n")
     return folder
 
 
@@ -53,6 +54,8 @@ def as_run(command: str) -> list[str]:
         # This environment stands for .venv, and counts as ready.
         words += [f"VENV={sys.prefix}", "-o", f"{sys.prefix}/.ready", "-o", f"{sys.prefix}/.ray"]
         return words if "SCALE=smoke" in words else [*words, "-n"]
+    root = os.environ.get("UNROLLED_DATA")
+    words = [f"data.root={root}" if root and word.startswith("data.root=") else word for word in words]
     assert words[0] == "python", f"the README's commands begin with make or python, got {command!r}"
     return [sys.executable, *words[1:]]
 
@@ -67,7 +70,21 @@ def test_every_command_runs_in_order(checkout: Path) -> None:
     environment.setdefault("UNROLLED_CACHE", str(Path.home() / ".cache" / "unrolled"))
     # Targets without a scale would train for minutes: they are checked as dry runs.
     for command in COMMANDS:
-        run(as_run(command), checkout, environment)
+        words = as_run(command)
+        if "data.root=" in command and "UNROLLED_DATA" not in environment:
+            refused(words, checkout, environment)
+        else:
+            run(words, checkout, environment)
+
+
+def refused(words: list[str], folder: Path, environment: dict[str, str]) -> None:
+    """Where the data are not, and may not be downloaded, the command says how to get them."""
+    done = subprocess.run(
+        [*words, "data.download=false"], cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr[-2000:]
+    assert "data.root" in done.stderr
 
 
 def run(words: list[str], folder: Path, environment: dict[str, str]) -> None:

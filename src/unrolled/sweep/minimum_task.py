@@ -54,7 +54,9 @@ class MinimumTask:
         for config in configs:
             data = labelled_of(config)
             structure = structure_of(config, data.shape)
-            found = minimum_potential(structure, seed=config["seed"])
+            # On one core a search rounds the same in a worker process as in this one.
+            with cores(context.threads or 1):
+                found = minimum_potential(structure, seed=config["seed"])
             rows.append(
                 {
                     "status": "finished",
