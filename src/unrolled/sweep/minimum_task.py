@@ -15,6 +15,7 @@ from unrolled.frames.bounds import simple_chain
 from unrolled.frames.dictionary import random_filters
 from unrolled.sweep.frames_tasks import labelled_of, structure_of
 from unrolled.sweep.task import Cores, Metrics, RunContext
+from unrolled.training.one_core import cores
 
 RANDOM = 4
 """Random dictionaries that the minimum is compared with."""
