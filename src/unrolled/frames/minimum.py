@@ -40,7 +40,7 @@ WIDEST_RANDOM, MOST_RANDOM_PARAMETERS = 512, 1_000_000
 FLOAT32_PARAMETERS = 200_000
 """From here on the search runs in single precision; what it finds is evaluated in double precision."""
 
-SEARCH_WORK, CONFIRMING_WORK = 3e10, 6e9
+SEARCH_WORK, CONFIRMING_WORK = 2e10, 5e9
 """Multiply-adds that a search may take; less where it only confirms a certified construction."""
 
 FEWEST_ITERATIONS, MOST_ITERATIONS = 30, 200
