@@ -14,7 +14,7 @@ ENTRIES = (
         "which coefficient, is not stated for residual and dense nets.",
         "Synthesis by default: layer j's skip is minus the identity at block (j + 2, j) for odd j (residual_all: "
         "every j), and dense nets have learned blocks below it. The analysis form, whose sweep is the residual net's "
-        "formula, is there as the kinds *_front.",
+        "formula, is there as the kinds *_front. So a residual net here adds the skip to what the next layer reads.",
         "The plotted potentials of residual nets lie below what the analysis form allows. The figures "
         "settle the form of chains.",
     ),
@@ -44,9 +44,11 @@ ENTRIES = (
     Deviation(
         "Deep frames: batch normalisation",
         "The convolutional nets' parameter counts contain it.",
-        "None: the network is the sweep of inference, with biases, and a linear classifier on pooled units.",
-        "Normalisation would rescale the columns between layers, which the model does not describe. Deep chains are "
-        "harder to train without it.",
+        "Convolutional nets normalise each channel over the batch before its ReLU, with a learned scale and shift; "
+        "when a net is judged, over 256 of its training images under its final weights, not by running averages. Fully "
+        "connected nets have biases alone.",
+        "The potential does not change with the length of a learned column, so the scale takes nothing from it; what a "
+        "net computes depends on its weights alone.",
     ),
     Deviation(
         "Deep frames: the potential in the loss",
@@ -66,7 +68,8 @@ ENTRIES = (
         "Deep frames: parameter counts",
         "The colour of the figure on fully connected nets counts hidden weights without the input layer; the figure on "
         "parameter efficiency counts weights, batch normalisation and classifier.",
-        "Network parameters: filters of all learned blocks, biases and classifier. Claims compare their order only.",
+        "Network parameters: filters of all learned blocks, one bias a channel and the classifier; the second vector "
+        "of a normalisation is left out. Claims compare their order only.",
         "At equal widths the counts differ by terms that do not change the order within a family.",
     ),
     Deviation(
