@@ -205,7 +205,7 @@ def _restarts(structure: Structure) -> int:
     if structure.parameters > MOST_RANDOM_PARAMETERS or max(structure.sizes[1:]) > WIDEST_RANDOM:
         return 0
     work = _work(structure)
-    return 8 if work < 1e7 else 4 if work < 1e8 else 2
+    return 8 if work < 1e7 else 4 if work < 1e8 else 2 if work < 1e9 else 1
 
 
 def _work(structure: Structure) -> float:
