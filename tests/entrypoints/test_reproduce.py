@@ -104,7 +104,7 @@ def forbidden(*_: object, **__: object) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--theory", "frames"], "THEORY: given 'frames', which is not built yet; built: reasoning, all"),
+        (["--theory", "neurashed"], "THEORY: given 'neurashed', which is not built yet; built: frames, reasoning, all"),
         (
             ["--launcher", "ray"],
             "LAUNCHER: given 'ray', allowed: basic, joblib, submitit_local, submitit_slurm "
