@@ -14,6 +14,8 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
+from unrolled.data.folders import cache_folder
+
 FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-Wno-psabi", "-shared", "-fPIC", "-std=gnu11")
 
 
@@ -35,13 +37,6 @@ def compiler() -> list[str]:
     raise NativeUnavailableError(
         "no C compiler found (looked for $CC, cc, gcc, clang and the Python package ziglang: pip install ziglang)"
     )
-
-
-def cache_folder() -> Path:
-    """Return the folder of compiled libraries: ``$UNROLLED_CACHE``, else the user's cache folder."""
-    if given := os.environ.get("UNROLLED_CACHE"):
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unrolled"
 
 
 def load_library(source: Path, defines: dict[str, int]) -> ctypes.CDLL:
