@@ -19,14 +19,17 @@ BAD = "12x8"
 
 
 class Mishap(ClassifyTask):
-    """Trains, but not one of the nets."""
+    """Trains, but not one of the nets; where there is a mark, the others wait for the mishap first."""
 
-    def __init__(self, what: str) -> None:
-        self.what = what
+    def __init__(self, what: str, mark: Path | None = None) -> None:
+        self.what, self.mark = what, mark
 
     def run(self, configs: Sequence[Flat], context: RunContext) -> list[Metrics]:
         """Meet the mishap, or train."""
+        deadline = time.monotonic() + 60
         if configs[0]["network.widths"] == BAD and context.checkpoint is not None:  # not the estimate's trial run
+            if self.mark is not None:
+                self.mark.touch()
             if self.what == "raise":
                 raise RuntimeError("broken on purpose")
             if self.what == "kill":
@@ -36,6 +39,10 @@ class Mishap(ClassifyTask):
             if self.what == "terminate":
                 os.kill(os.getpid(), signal.SIGTERM)
                 time.sleep(10)
+        elif self.mark is not None and context.checkpoint is not None:
+            while not self.mark.exists() and time.monotonic() < deadline:
+                time.sleep(0.02)
+            time.sleep(1)  # the process that hands out packs hears of it
         return super().run(configs, context)
 
 

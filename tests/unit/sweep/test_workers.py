@@ -96,13 +96,13 @@ def test_a_death_is_told_by_its_status() -> None:
 
 
 def test_on_error_stop_starts_no_further_pack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one that fails is the costliest, so it is the first; one runs beside it, and ends."""
-    monkeypatch.setitem(TASKS, "classify", Mishap("raise"))
+    """The one that fails is the costliest, so it is the first; one runs beside it, and ends after it."""
+    monkeypatch.setitem(TASKS, "classify", Mishap("raise", tmp_path / "mark"))
     configs = frames(f"network.widths={BAD},8,4,2", "optim.lr=0.01")
-    summary, records = run(configs, tmp_path, workers=2, on_error="stop")
-    assert summary.counts["failed"] == 1
-    assert len(records) + summary.not_started == 4
-    assert summary.not_started >= 1
+    summary, records = run(configs, tmp_path / "results", workers=2, on_error="stop")
+    assert summary.counts == {"failed": 1, "finished": 1}
+    assert len(records) == 2
+    assert summary.not_started == 2
     assert set(records["status"]) <= {"failed", "finished"}
 
 
