@@ -121,6 +121,10 @@ class FrameOperator:
         """Return the sum over i of B_ij^T z_i, ``(R, N, k_j, p_j, p_j)``; ``rows`` has all block rows."""
         return self._column(self.structure.column_blocks(column), dict(enumerate(rows, 1)))
 
+    def column_product(self, column: int, code: Tensor) -> Tensor:
+        """Return B_:j^T B_:j w_j, ``(R, N, k_j, p_j, p_j)``."""
+        return self._column(self.structure.column_blocks(column), self.column_apply(column, code))
+
     def apply(self, codes: Sequence[Tensor]) -> list[Tensor]:
         """Return B w: codes of all layers to rows of all block rows."""
         by_column = dict(enumerate(codes, 1))
