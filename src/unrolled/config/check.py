@@ -84,6 +84,10 @@ def _check_problems(flat: Flat) -> None:
 def _check_solver(flat: Flat) -> None:
     if flat["solver.name"] == "feedforward":
         return
+    if flat["task"] == "hybrid":
+        if flat["solver.steps"] < 1:
+            raise ConfigError(f"solver.steps: given {flat['solver.steps']}, allowed with task hybrid: an integer >= 1")
+        return
     if flat["solver.name"] == "rnn":
         if flat["solver.learn_step_size"]:
             raise ConfigError(

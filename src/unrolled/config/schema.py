@@ -12,6 +12,8 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 
 from unrolled.frames.structure import KINDS
+from unrolled.frames.unrolled import RULES, SOLVERS
+from unrolled.networks.hybrid import DIFFERENTIATIONS, FIRST_STEPS
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 """The Hydra config folder of this checkout."""
@@ -101,11 +103,25 @@ class NetworkConfig:
 class SolverConfig:
     """The unrolled algorithm: k steps of size s, fixed or learned; ``feedforward`` is one sweep of inference."""
 
-    name: str = one_of("gd", "gd", "nag", "rnn", "feedforward")
+    name: str = one_of("gd", "gd", "nag", "rnn", "feedforward", *SOLVERS)
     steps: int = at_least(10, 0)
     step_size: float = positive(1.0)
     learn_step_size: bool = anything(False, "true or false")
     min_step_size: float = positive(0.1)
+    step_rule: str = one_of("relative", *RULES)
+    first_step: str = one_of("safe", *FIRST_STEPS)
+    differentiation: str = one_of("unrolled", *DIFFERENTIATIONS)
+
+
+@dataclass
+class AttackConfig:
+    """Adversarial perturbations of test rows: largest radii, in units of the raw inputs, and how they are sought."""
+
+    linf: float | None = key(None, "a finite number > 0 or null", lambda value: math.isfinite(value) and value > 0)
+    l2: float | None = key(None, "a finite number > 0 or null", lambda value: math.isfinite(value) and value > 0)
+    steps: int = at_least(20, 1)
+    restarts: int = at_least(2, 1)
+    rows: int = at_least(256, 1)
 
 
 @dataclass
@@ -159,13 +175,14 @@ class TrainConfig:
     """One trial: what is scientific (task, seed, data, network, solver, optim) and how it is run."""
 
     experiment: str | None = anything(None, "the name of the experiment, like reasoning/generalization")
-    theory: str = one_of("reasoning", "reasoning", "frames")
-    task: str = one_of("fit", "fit", "properties", "classify", "minimum")
+    theory: str = one_of("reasoning", "reasoning", "frames", "hybrid")
+    task: str = one_of("fit", "fit", "properties", "classify", "minimum", "hybrid")
     seed: int = at_least(0, 0)
     data: DataConfig = field(default_factory=DataConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     solver: SolverConfig = field(default_factory=SolverConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
+    attack: AttackConfig = field(default_factory=AttackConfig)
     scale: ScaleConfig = field(default_factory=ScaleConfig)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     run: RunConfig = field(default_factory=RunConfig)

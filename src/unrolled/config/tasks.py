@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, get_type_hints
 
 from unrolled.config.schema import LABELLED, TrainConfig
+from unrolled.frames.unrolled import SOLVERS
 
 Flat = dict[str, Any]
 
@@ -35,27 +36,34 @@ _OF_PROBLEMS = (
     "data.smoothness",
 )  # fmt: skip
 
+_OF_UNROLLED = ("solver.step_rule", "solver.first_step", "solver.differentiation")
+_OF_ATTACKS = ("attack.linf", "attack.l2", "attack.steps", "attack.restarts", "attack.rows")
+
 _REASONING = {
     "theory": ("reasoning",),
     "data.name": ("quadratic",),
     "network.name": ("eigenvalue",),
     "solver.name": ("gd", "nag", "rnn"),
 }
-_FRAMES = {
+_LABELLED = {"data.name": LABELLED, "network.name": ("frame",)}
+_FRAMES = _LABELLED | {
     "theory": ("frames",),
-    "data.name": LABELLED,
-    "network.name": ("frame",),
     "solver.name": ("feedforward",),
     "solver.steps": (1,),
     "solver.step_size": (1.0,),
     "solver.learn_step_size": (False,),
 }
 
+_ELSEWHERE = (*_OF_UNROLLED, *_OF_ATTACKS)
+
 TAKES = {
-    "fit": Takes(_REASONING, (*_OF_FRAMES, *_OF_CLASSIFIERS, "data.download")),
-    "properties": Takes(_REASONING, (*_OF_FRAMES, *_OF_CLASSIFIERS, "data.download")),
-    "classify": Takes(_FRAMES | {"run.backend": ("auto", "eager")}, _OF_PROBLEMS),
-    "minimum": Takes(_FRAMES, (*_OF_PROBLEMS, *_OF_CLASSIFIERS)),
+    "fit": Takes(_REASONING, (*_OF_FRAMES, *_OF_CLASSIFIERS, *_ELSEWHERE, "data.download")),
+    "properties": Takes(_REASONING, (*_OF_FRAMES, *_OF_CLASSIFIERS, *_ELSEWHERE, "data.download")),
+    "classify": Takes(_FRAMES | {"run.backend": ("auto", "eager")}, (*_OF_PROBLEMS, *_ELSEWHERE)),
+    "minimum": Takes(_FRAMES | {"theory": ("frames", "hybrid")}, (*_OF_PROBLEMS, *_OF_CLASSIFIERS, *_ELSEWHERE)),
+    "hybrid": Takes(
+        _LABELLED | {"theory": ("hybrid",), "solver.name": SOLVERS, "run.backend": ("auto", "eager")}, _OF_PROBLEMS
+    ),
 }
 
 
@@ -93,12 +101,12 @@ def check_task(flat: Flat) -> None:
 
 
 def _check_shape(flat: Flat) -> None:
-    """The widths of all layers, or the width and depth of a residual net, and nothing that only the other takes."""
+    """The widths of all layers, or one width and a depth, and nothing that only the other takes."""
     if flat["network.skip"] is None:
         raise ConfigError("network.skip: given null, allowed with network frame: a kind of structure, like chain")
-    whole = flat["network.widths"] is not None
-    other = ("width", "depth", "groups") if whole else ("kernel", "stride")
-    how = "network.widths" if whole else "network.width and network.depth"
+    whole, grouped = flat["network.widths"] is not None, flat["network.groups"] is not None
+    how = "network.widths" if whole else "network.groups"
+    other = ("width", "depth", "groups") if whole else ("kernel", "stride") if grouped else ()
     for name in other:
         if flat[f"network.{name}"] is not None:
             raise ConfigError(

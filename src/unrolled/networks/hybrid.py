@@ -228,6 +228,10 @@ class HybridClassifiers(FrameClassifiers):
         """Return w_1, ..., w_l after k sweeps, each ``(R, B, K_j)``."""
         return list(self.codes(parameters, self.read(inputs))[0].split(self.structure.column_sizes, dim=2))
 
+    def taken(self, rows: Tensor) -> Tensor:
+        """Return the inputs of rows ``(R, B)`` as the codes' problem has them."""
+        return self._taken(rows)
+
     def _taken(self, rows: Tensor) -> Tensor:
         taken = self.inputs[rows].to(self.dtype)
         side = self.structure.grid

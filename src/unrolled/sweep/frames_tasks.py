@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -33,9 +34,6 @@ FLOAT_BYTES, COPIES = 4, 10
 UNWEIGHTED = "f2_mean"
 """Stands in for the potential of a trial that adds none to its loss."""
 
-GROUPS = 3
-"""Groups of blocks of a residual net where the config says nothing, as in those for small images."""
-
 
 @lru_cache(maxsize=2)
 def labelled(name: str, root: str | None, download: bool) -> LabelledImages:
@@ -62,22 +60,21 @@ def structure_of(config: Flat, image: tuple[int, int, int]) -> Structure:
     kind, widths = config["network.skip"], config["network.widths"]
     kernels = _numbers(config, "kernel")
     strides = _numbers(config, "stride")
-    convolutional = widths is None or max(kernels) > 1
+    convolutional = config["network.groups"] is not None or max(kernels) > 1
     if convolutional and height != width:
         raise ConfigError(
             f"data.name: given {config['data.name']!r} with inputs of {height}x{width}, allowed for convolutional "
             "nets: square images; network.kernel=null and network.widths make a fully connected net"
         )
     try:
-        if widths is None:
-            groups = GROUPS if config["network.groups"] is None else config["network.groups"]
-            size, blocks = config["network.width"], config["network.depth"]
-            return resnet(kind, size, blocks, channels=channels, grid=height, groups=groups)
-        sizes = parse_numbers("widths", widths)
+        size, depth, groups = config["network.width"], config["network.depth"], config["network.groups"]
+        if groups is not None:
+            return resnet(kind, size, depth, channels=channels, grid=height, groups=groups)
+        sizes = (size,) * (1 + depth) if widths is None else parse_numbers("widths", widths)
         inputs, grid = (channels, height) if convolutional else (channels * height * width, 1)
         return build(kind, inputs, sizes, kernels=kernels, strides=strides, grid=grid)
     except StructureError as error:
-        raise ConfigError(f"{_key_of(str(error), widths is not None)}: {error}") from error
+        raise ConfigError(f"{_key_of(str(error), config)}: {error}") from error
 
 
 def _numbers(config: Flat, name: str) -> tuple[int, ...]:
@@ -85,14 +82,31 @@ def _numbers(config: Flat, name: str) -> tuple[int, ...]:
     return (1,) if text is None else parse_numbers(name, text)
 
 
-def _key_of(message: str, by_widths: bool) -> str:
+def _key_of(message: str, config: Flat) -> str:
     """Return the key that an error about a structure is about, by the words it uses."""
-    if not by_widths:
+    if config["network.groups"] is not None:
         return "network.depth"
     named = [n for n in ("stride", "kernel") if f"a {n} " in message or message.startswith(n)]
     if "need a grid" in message:  # a flat net has no kernel, so it is the stride
         named = ["stride"]
-    return f"network.{named[0]}" if named else "network.widths"
+    return f"network.{named[0]}" if named else f"network.{'widths' if config['network.widths'] else 'depth'}"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What training left of some replicas.
+
+    Args:
+        initial: parameters before it.
+        weights: those of the best epoch.
+        train_rows: ``(R, n)`` rows trained on.
+        test_rows: ``(m,)`` rows that no replica has seen.
+    """
+
+    initial: Tensors
+    weights: Tensors
+    train_rows: torch.Tensor
+    test_rows: torch.Tensor
 
 
 class ClassifyTask:
@@ -150,15 +164,7 @@ class ClassifyTask:
         first, seeds = configs[0], [c["seed"] for c in configs]
         data = labelled_of(first)
         structure = structure_of(first, data.shape)
-        ensemble = FrameClassifiers(
-            structure,
-            np.concatenate([data.train_inputs, data.test_inputs]),
-            np.concatenate([data.train_labels, data.test_labels]),
-            data.classes,
-            [c["optim.potential_weight"] for c in configs],
-            [c["optim.potential"] or UNWEIGHTED for c in configs],
-            device=context.device,
-        )
+        ensemble = self.ensemble(structure, data, configs, context.device)
         settings = _settings(data, configs)
         backend = EagerOnOneCore(ensemble, context.threads)
         initial = ensemble.initial_parameters(seeds)
@@ -172,7 +178,7 @@ class ClassifyTask:
             on_epochs=lambda epochs: context.on_progress(epochs / settings.epochs),
         )
         with cores(context.threads or 1):
-            measured = _measured(ensemble, initial, state, settings, data)
+            measured = self._measured(ensemble, initial, state, settings, data, configs)
         return [
             {
                 "backend": backend.name,
@@ -183,6 +189,49 @@ class ClassifyTask:
             }
             for replica in range(len(configs))
         ]
+
+    def ensemble(
+        self, structure: Structure, data: LabelledImages, configs: Sequence[Flat], device: str
+    ) -> FrameClassifiers:
+        """Return the pack's nets on training and test rows, one after the other."""
+        return FrameClassifiers(
+            structure,
+            np.concatenate([data.train_inputs, data.test_inputs]),
+            np.concatenate([data.train_labels, data.test_labels]),
+            data.classes,
+            [c["optim.potential_weight"] for c in configs],
+            [c["optim.potential"] or UNWEIGHTED for c in configs],
+            device=device,
+        )
+
+    def measures(
+        self, ensemble: FrameClassifiers, fitted: Fitted, data: LabelledImages, configs: Sequence[Flat]
+    ) -> dict[str, torch.Tensor]:
+        """Return the measures of replicas that did not diverge, name -> ``(R, ...)``."""
+        found = classification(ensemble, fitted.weights, fitted.train_rows, fitted.test_rows)
+        return found | frame_measures(ensemble, fitted.initial, fitted.weights)
+
+    def _measured(
+        self,
+        ensemble: FrameClassifiers,
+        initial: Tensors,
+        state: FitState,
+        settings: FitSettings,
+        data: LabelledImages,
+        configs: Sequence[Flat],
+    ) -> dict[str, torch.Tensor]:
+        """Return the measures of all replicas, NaN for those that diverged: their numbers would enter means."""
+        kept = (state.diverged_epoch < 0).nonzero()[:, 0].tolist()
+        if not kept:
+            return {}
+        fitted = Fitted(
+            {name: w[kept] for name, w in initial.items()},
+            {name: w[kept] for name, w in state.best_weights.items()},
+            torch.as_tensor(settings.train_rows[kept]),
+            torch.arange(data.population, len(ensemble.labels)),
+        )
+        found = self.measures(ensemble.select(kept), fitted, data, [configs[r] for r in kept])
+        return _spread(found, kept, ensemble.replicas)
 
 
 def _work(structure: Structure) -> float:
@@ -211,22 +260,14 @@ def _settings(data: LabelledImages, configs: Sequence[Flat]) -> FitSettings:
     )
 
 
-def _measured(
-    ensemble: FrameClassifiers, initial: Tensors, state: FitState, settings: FitSettings, data: LabelledImages
-) -> dict[str, torch.Tensor]:
-    """Return the measures of the replicas, NaN for those that diverged: their numbers would enter means."""
-    kept = (state.diverged_epoch < 0).nonzero()[:, 0].tolist()
-    if not kept:
-        return {}
-    part, weights = ensemble.select(kept), {name: w[kept] for name, w in state.best_weights.items()}
-    rows = torch.as_tensor(settings.train_rows[kept])
-    test = torch.arange(data.population, len(ensemble.labels))
-    found = classification(part, weights, rows, test)
-    found |= frame_measures(part, {name: w[kept] for name, w in initial.items()}, weights)
-    return {
-        name: value.new_full((ensemble.replicas,), torch.nan).index_copy(0, torch.tensor(kept).to(value.device), value)
-        for name, value in found.items()
-    }
+def _spread(found: dict[str, torch.Tensor], kept: Sequence[int], replicas: int) -> dict[str, torch.Tensor]:
+    """Return measures of some replicas ``(kept, ...)`` as those of all, NaN for the others."""
+    whole = {}
+    for name, value in found.items():
+        value = value.double()
+        blank = value.new_full((replicas, *value.shape[1:]), torch.nan)
+        whole[name] = blank.index_copy(0, torch.tensor(kept).to(value.device), value)
+    return whole
 
 
 def _row(settings: FitSettings, state: FitState, measured: dict[str, torch.Tensor], replica: int) -> Metrics:

@@ -169,7 +169,7 @@ def fit_row(settings: FitSettings, state: FitState, measured: dict[str, torch.Te
         "curve_train_loss": curve[kept].tolist(),
     }
     # A diverged fit has no result: its numbers would enter means.
-    return row | {name: float(v[replica]) if diverged < 0 else None for name, v in measured.items()}
+    return row | {name: v[replica].tolist() if diverged < 0 else None for name, v in measured.items()}
 
 
 class PropertiesTask:
