@@ -1,8 +1,9 @@
 r"""Implicit differentiation of deep sparse codes: the gradient at the fixed point, whatever led there.
 
-A minimiser w satisfies w = T(w) for the proximal gradient step T. With J the derivative of T in w, a gradient g with
-respect to w becomes :math:`v = (1 - J^\top)^{-1} g` with respect to T's other arguments: memory does not grow with the
-number of sweeps, and the sweeps need not be differentiable.
+A minimiser satisfies :math:`w = T(w) = \max(w - s(B^\top B w - B^\top y + b), 0)`. With D the mask of its positive
+entries, a gradient g with respect to w reaches T's other arguments as u, where :math:`s D B^\top B D u = D g`: one
+symmetric system a sample, on the active units. Memory does not grow with the number of sweeps, and the sweeps need not
+be differentiable.
 
 Reference:
     Bai, Kolter, Koltun 2019, "Deep Equilibrium Models", theorem 1.
@@ -14,12 +15,16 @@ import torch
 from torch import Tensor
 
 from unrolled.frames.quadratic import Quadratic
+from unrolled.solvers.matrix_free import conjugate_gradient
 
 TOLERANCE = 1e-3
 """Relative change of the codes by one proximal gradient step from which on they count as converged."""
 
-ADJOINT_ITERATIONS = 500
-"""At most so many steps towards v; each replica stops where its v changes by :data:`TOLERANCE` / 10, relatively."""
+ADJOINT_ITERATIONS = 300
+"""At most so many steps of conjugate gradient towards u."""
+
+ADJOINT_TOLERANCE = 1e-6
+"""Relative residual at which a sample's system counts as solved."""
 
 
 class ConvergenceError(RuntimeError):
@@ -51,16 +56,15 @@ def implicit(problem: Quadratic, codes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _adjoint(again: Tensor, leaf: Tensor, gradient: Tensor) -> Tensor:
-    """Return v = g + J^T v, each replica by iterations of its own number."""
-    v, running = gradient, torch.ones(len(gradient), dtype=torch.bool, device=gradient.device)
-    for _ in range(ADJOINT_ITERATIONS):
-        (pulled,) = torch.autograd.grad(again, leaf, v, retain_graph=True)
-        following = torch.where(running[:, None, None], gradient + pulled, v)
-        running = running & (_norm(following - v) > TOLERANCE / 10 * _norm(following))
-        v = following
-        if not bool(running.any()):
-            break
-    return v
+    """Return u, from products with the transposed derivative D (1 - s B^T B) of the step."""
+    active = (again > 0).to(gradient.dtype)
+
+    def product(u: Tensor) -> Tensor:
+        (pulled,) = torch.autograd.grad(again, leaf, u, retain_graph=True)
+        return active * (u - pulled)
+
+    right = active * gradient
+    return conjugate_gradient(product, right, torch.zeros_like(right), ADJOINT_ITERATIONS, ADJOINT_TOLERANCE)
 
 
 def _norm(codes: Tensor) -> Tensor:

@@ -15,10 +15,10 @@ from unrolled.frames.unrolled import SOLVERS, sweeps, unroll
 from unrolled.networks.hybrid import HybridClassifiers
 from unrolled.training.optimizers import Tensors
 
-LONG = 500
+LONG = 1000
 """Sweeps of a long run."""
 
-ROWS = 64
+ROWS = 32
 """Test rows that are looked at, the first ones."""
 
 STABILITY_ITERATIONS = 8
