@@ -113,7 +113,7 @@ def pgd(
     _check_count("restarts", restarts)
     if restarts > 1:
         _check_draws(draws, inputs)
-    best = Worst(scores, ball.inputs if found is None else found, labels)
+    best = Worst(scores, _begun(ball, found), labels)
     step = STEP_SHARE * ball.radius / steps if step_size is None else _checked_step(step_size)
     starts = torch.cat([ball.inputs, *(ball.random(draws) for _ in range(restarts - 1))], 1)
     rows = inputs.shape[1]
@@ -193,7 +193,7 @@ def random_search(
     ball = Ball(inputs, radius, norm, low, high)
     _check_count("queries", queries)
     _check_draws(draws, inputs)
-    best = Worst(scores, ball.inputs if found is None else found, labels)
+    best = Worst(scores, _begun(ball, found), labels)
     first, last = (1 / 2, 1 / inputs[0, 0].numel()) if norm == "linf" else (1.0, inputs[0, 0].numel() ** -0.5)
     change = torch.ones_like(ball.inputs) if norm == "linf" else torch.zeros_like(ball.inputs)
     loss = torch.full_like(best.loss, -math.inf)
@@ -220,6 +220,15 @@ def _turned(ball: Ball, change: Tensor, reach: float, draws: Sequence[np.random.
     """Return the directions turned at random, by an angle whose tangent is about this."""
     normal = ball.drawn([d.standard_normal(change.shape[1:], dtype=np.float32) for d in draws])
     return unit(unit(change) + reach * unit(normal))
+
+
+def _begun(ball: Ball, found: Tensor | None) -> Tensor:
+    """Return the inputs found before, or else the clean ones."""
+    if found is not None and found.shape != ball.inputs.shape:
+        raise ValueError(
+            f"found: expected the shape of the inputs {tuple(ball.inputs.shape)}, got {tuple(found.shape)}"
+        )
+    return ball.inputs if found is None else found.detach()
 
 
 def _check_count(name: str, count: int) -> None:

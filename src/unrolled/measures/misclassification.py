@@ -63,7 +63,7 @@ class Worst:
             self.inputs, self.wrong, self.loss = inputs, _wrong(values, labels), log_odds(values, labels)
 
     def offer(self, inputs: Tensor, wrong: Tensor, loss: Tensor) -> None:
-        """Take the rows that are worse than those so far; comparisons with NaN take nothing."""
+        """Take the rows that are worse than those so far; log-odds that are NaN are not the highest."""
         worse = ~self.wrong & (wrong | (loss > self.loss))
         self.inputs = torch.where(per_row(worse, inputs), inputs, self.inputs)
         self.loss, self.wrong = torch.where(worse, loss, self.loss), self.wrong | wrong
