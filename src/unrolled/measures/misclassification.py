@@ -15,7 +15,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from unrolled.measures.perturbation import per_row
 
@@ -42,10 +41,7 @@ def log_odds(values: Tensor, labels: Tensor) -> Tensor:
     """Return the log-odds of a wrong answer, ``(R, B)``, for scores ``(R, B, classes)``."""
     own = labels[..., None]
     others = values.scatter(-1, own, -math.inf)
-    top = others.argmax(-1)
-    # Cross-entropy rounds a row alike wherever it lies; torch.logsumexp, a chain of elementwise functions, does not.
-    rest = cross_entropy(others.flatten(0, 1), top.flatten(), reduction="none").view(top.shape)
-    return rest + (others.gather(-1, top[..., None]) - values.gather(-1, own))[..., 0]
+    return others.logsumexp(-1) - values.gather(-1, own)[..., 0]
 
 
 class Worst:

@@ -291,7 +291,7 @@ def test_arguments_outside_their_range_are_refused(net) -> None:
 
 @pytest.fixture
 def box():
-    return pytest.importorskip("foolbox", reason="foolbox is not installed: pip install 'unrolled[attacks]'")
+    return pytest.importorskip("foolbox", reason="foolbox is not installed: pip install -r requirements-foolbox.lock")
 
 
 def module_of(scores: Scores) -> torch.nn.Module:
