@@ -219,7 +219,7 @@ def _flipped(ball: Ball, change: Tensor, reach: float, draws: Sequence[np.random
 def _turned(ball: Ball, change: Tensor, reach: float, draws: Sequence[np.random.Generator]) -> Tensor:
     """Return the directions turned at random, by an angle whose tangent is about this."""
     normal = ball.drawn([d.standard_normal(change.shape[1:], dtype=np.float32) for d in draws])
-    return unit(unit(change) + reach * unit(normal))
+    return unit(change + reach / math.sqrt(normal[0, 0].numel()) * normal)
 
 
 def _begun(ball: Ball, found: Tensor | None) -> Tensor:
