@@ -227,3 +227,19 @@ def test_the_conda_environment_installs_the_lock_on_the_same_python() -> None:
     assert f"for Python {version}." in (ROOT / "requirements.lock").read_text().splitlines()[0]
     assert SpecifierSet(PROJECT["requires-python"]).contains(f"{version}.0")
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]["python_version"] == version
+
+
+@pytest.mark.parametrize("extra", ["ray", "compiler", "foolbox"])
+def test_further_locks_pin_exactly_and_leave_the_first_alone(extra: str) -> None:
+    further = {
+        requirement.name.lower().replace("_", "-"): requirement
+        for line in (ROOT / f"requirements-{extra}.lock").read_text().splitlines()
+        if not line.startswith("#")
+        for requirement in [Requirement(line)]
+    }
+    assert not set(further) & set(LOCK)
+    assert all(re.fullmatch(r"==[\w.!+]+", str(requirement.specifier)) for requirement in further.values())
+    group = {"foolbox": "attacks"}.get(extra, extra)
+    for requirement in map(Requirement, PROJECT["optional-dependencies"][group]):
+        (pin,) = further[requirement.name].specifier
+        assert requirement.specifier.contains(pin.version)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-PURPOSES = {"problems": 0, "rows": 1, "weights": 2, "order": 3, "noise": 4, "probes": 5}
+PURPOSES = {"problems": 0, "rows": 1, "weights": 2, "order": 3, "noise": 4, "probes": 5, "attack": 6}
 """Numbers that enter the key; never renumber them, as results would change."""
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)

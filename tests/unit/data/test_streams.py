@@ -40,13 +40,13 @@ def test_a_stream_depends_on_nothing_drawn_before(seed):
 def test_streams_are_uncorrelated():
     drawn = np.stack([generator(seed, purpose).random(2000) for seed in range(4) for purpose in PURPOSES])
     correlation = np.corrcoef(drawn) - np.eye(len(drawn))
-    # 5 standard deviations of a correlation of 2000 independent pairs, for 276 pairs of streams.
+    # 5 standard deviations of a correlation of 2000 independent pairs, for 378 pairs of streams.
     assert np.abs(correlation).max() < 5 / np.sqrt(2000)
 
 
 def test_keys_are_those_that_stored_results_were_made_with():
     # Frozen: other numbers here mean that every trial changes, and the versions of the tasks must be raised.
-    assert PURPOSES == {"problems": 0, "rows": 1, "weights": 2, "order": 3, "noise": 4, "probes": 5}
+    assert PURPOSES == {"problems": 0, "rows": 1, "weights": 2, "order": 3, "noise": 4, "probes": 5, "attack": 6}
     assert stream_key(0, "order") == 0xB7B834EDDBB3CBBE
     assert generator(0, "rows").permutation(10).tolist() == [8, 0, 5, 7, 4, 6, 9, 2, 1, 3]
     assert shuffled_rows(keys(0), range(2), 6)[0].tolist() == [[1, 4, 5, 3, 2, 0], [0, 3, 2, 1, 5, 4]]
