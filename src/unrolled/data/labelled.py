@@ -93,6 +93,11 @@ class LabelledImages:
         return channels, height, width
 
     @property
+    def pixels(self) -> bool:
+        """Whether the raw inputs are pixels in [0, 1]."""
+        return bool((self.deviation != 1).any() or (self.mean != 0).any())
+
+    @property
     def population(self) -> int:
         """Number of training rows there are."""
         return len(self.train_inputs)

@@ -222,6 +222,10 @@ class HybridClassifiers(FrameClassifiers):
             )
         return self._classified(parameters, codes)
 
+    def scores(self, parameters: Parameters, images: Tensor) -> Tensor:
+        """Return what :meth:`outputs` does; NaN for replicas whose codes did not converge, where that is needed."""
+        return self._scores(parameters, self.read(images), None)
+
     def layers(
         self, parameters: Parameters, inputs: Tensor, statistics: list[Statistics] | None = None
     ) -> list[Tensor]:

@@ -11,9 +11,18 @@ from unrolled.config.check import Flat
 from unrolled.data import LabelledImages
 from unrolled.frames.structure import Structure
 from unrolled.measures.inference import inference_measures
+from unrolled.measures.robustness import in_raw_units, robustness
 from unrolled.networks.frames import FrameClassifiers
 from unrolled.networks.hybrid import HybridClassifiers, Inference
-from unrolled.sweep.frames_tasks import UNWEIGHTED, ClassifyTask, Fitted
+from unrolled.sweep.frames_tasks import (
+    COPIES,
+    FLOAT_BYTES,
+    UNWEIGHTED,
+    ClassifyTask,
+    Fitted,
+    labelled_of,
+    structure_of,
+)
 from unrolled.sweep.task import Metrics, RunContext
 
 _SOLVER = ("name", "steps", "step_size", "learn_step_size", "step_rule", "first_step", "differentiation")
@@ -34,6 +43,7 @@ class HybridTask(ClassifyTask):
     def resolve(self, config: Flat) -> tuple[Flat, str]:
         """Fill in what follows from the data, and leave out how rows are attacked where none is."""
         resolved, checksum = super().resolve(config)
+        resolved["network.atoms"] = structure_of(config, labelled_of(config).shape).atoms
         if config["attack.linf"] is None and config["attack.l2"] is None:
             resolved |= dict.fromkeys(f"attack.{name}" for name in _ATTACK)
         return resolved, checksum
@@ -46,8 +56,10 @@ class HybridTask(ClassifyTask):
         return float(config["network.work"] * sweeps * rows)
 
     def memory(self, config: Flat) -> int:
-        """Return the bytes of the values of one update."""
-        return super().memory(config) * (1 + config["solver.steps"])
+        """Return the bytes of the codes of all sweeps of one update."""
+        return int(
+            FLOAT_BYTES * COPIES * config["optim.batch_size"] * config["network.atoms"] * (1 + config["solver.steps"])
+        )
 
     def ensemble(
         self, structure: Structure, data: LabelledImages, configs: Sequence[Flat], device: str
@@ -79,7 +91,10 @@ class HybridTask(ClassifyTask):
         """Return the measures of classifiers, of inference, and of attacks where the config has them."""
         assert isinstance(ensemble, HybridClassifiers)
         found = super().measures(ensemble, fitted, data, configs)
-        return found | inference_measures(ensemble, fitted.weights, fitted.test_rows)
+        found |= inference_measures(ensemble, fitted.weights, fitted.test_rows)
+        if configs[0]["attack.rows"] is None:
+            return found
+        return found | attacked(ensemble, fitted, data, configs)
 
     def run(self, configs: Sequence[Flat], context: RunContext) -> list[Metrics]:
         """Fit the pack; say what may have failed where gradients were those of a fixed point."""
@@ -92,3 +107,32 @@ class HybridTask(ClassifyTask):
                         "take solver.differentiation=unrolled"
                     )
         return rows
+
+
+def attacked(
+    ensemble: HybridClassifiers, fitted: Fitted, data: LabelledImages, configs: Sequence[Flat]
+) -> dict[str, torch.Tensor]:
+    """Return the errors of the first test rows under attack, name -> ``(R, ...)``; what was not asked for is absent."""
+    first = {name: configs[0][f"attack.{name}"] for name in _ATTACK}
+    inputs = torch.as_tensor(data.test_inputs[: first["rows"]]).to(ensemble.device)
+    labels = torch.as_tensor(data.test_labels[: first["rows"]]).to(ensemble.device)
+    replicas = ensemble.replicas
+    own = inputs.expand(replicas, *inputs.shape)
+    weights = {name: w.detach() for name, w in fitted.weights.items()}
+    scores, raw = in_raw_units(lambda x: ensemble.scores(weights, x), own, data.mean, data.deviation)
+    box = (0.0, 1.0) if data.pixels else (None, None)
+    found = robustness(
+        scores,
+        raw,
+        labels.expand(replicas, -1),
+        linf=first["linf"],
+        l2=first["l2"],
+        steps=first["steps"],
+        restarts=first["restarts"],
+        seeds=[c["seed"] for c in configs],
+        low=box[0],
+        high=box[1],
+    )
+    kept = {name: torch.as_tensor(value) for name, value in found.items() if value is not None}
+    # Radii and numbers of steps are those of all replicas.
+    return {n: v if len(v.shape) == 2 or n == "robust_far_linf" else v.expand(replicas, -1) for n, v in kept.items()}
