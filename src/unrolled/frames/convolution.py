@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 
@@ -25,8 +26,9 @@ def correlate(z: Tensor, weight: Tensor, stride: int) -> Tensor:
     if _pointwise(z, weight, stride):
         return (z.flatten(2) @ weight.flatten(2).mT)[..., None, None]
     before, after = _margins(weight)
-    padded = nnf.pad(_as_channels(z), (before, after, before, after), mode="circular")
-    return _as_replicas(nnf.conv2d(padded, weight.flatten(0, 1), stride=stride, groups=len(weight)), len(weight))
+    padded = nnf.pad(z.flatten(0, 1), (before, after, before, after), mode="circular").unflatten(0, z.shape[:2])
+    # One replica at a time: how a grouped convolution rounds depends on the number of its groups.
+    return torch.stack([nnf.conv2d(own, w, stride=stride) for own, w in zip(padded, weight, strict=True)])
 
 
 def spread(v: Tensor, weight: Tensor, stride: int) -> Tensor:
@@ -42,12 +44,15 @@ def spread(v: Tensor, weight: Tensor, stride: int) -> Tensor:
     """
     if _pointwise(v, weight, stride):
         return (v.flatten(2) @ weight.flatten(2))[..., None, None]
-    replicas, (before, after) = len(weight), _margins(weight)
+    before, after = _margins(weight)
     # The output padding is what a stride leaves out at the end, so that the side is s q and the margins.
-    padded = nnf.conv_transpose2d(
-        _as_channels(v), weight.flatten(0, 1), stride=stride, output_padding=stride - 1, groups=replicas
+    padded = torch.stack(
+        [
+            nnf.conv_transpose2d(own, w, stride=stride, output_padding=stride - 1)
+            for own, w in zip(v, weight, strict=True)
+        ]
     )
-    return _as_replicas(_fold(_fold(padded, before, after, 2), before, after, 3), replicas)
+    return _fold(_fold(padded, before, after, 3), before, after, 4)
 
 
 def _pointwise(z: Tensor, weight: Tensor, stride: int) -> bool:
@@ -58,15 +63,6 @@ def _pointwise(z: Tensor, weight: Tensor, stride: int) -> bool:
 def _margins(weight: Tensor) -> tuple[int, int]:
     before = (weight.shape[-1] - 1) // 2
     return before, weight.shape[-1] - 1 - before
-
-
-def _as_channels(z: Tensor) -> Tensor:
-    """Replicas as groups of channels: ``(R, N, c, p, p)`` to ``(N, R c, p, p)``."""
-    return z.transpose(0, 1).flatten(1, 2)
-
-
-def _as_replicas(z: Tensor, replicas: int) -> Tensor:
-    return z.unflatten(1, (replicas, -1)).transpose(0, 1)
 
 
 def _fold(padded: Tensor, before: int, after: int, axis: int) -> Tensor:

@@ -8,6 +8,7 @@ from tests.unit.sweep.factory import tiny
 from unrolled.config.check import ConfigError, check, check_value, experiment_names, flatten, one_line
 from unrolled.sweep.expand import expand
 
+HYBRID = ["theory=hybrid", "task=hybrid", "data=digits", "network=hybrid", "solver=ista"]
 FRAMES = ["theory=frames", "task=classify", "data=digits", "network=frame", "solver=feedforward"]
 FRAMES += ["data.population=10000", "data.n_train=null", "solver.steps=1", "network.width=null"]
 """What a classifying deep frame is given by."""
@@ -105,9 +106,24 @@ BAD = {
     "widths and a depth": ([*FRAMES, "network.depth=2"], ["network.depth", "2", "given by network.widths: null"]),
     "no widths at all": ([*FRAMES, "network.widths=null"], ["network.width", "null", "an integer >= 1"]),
     "a kernel for a residual net": (
-        [*FRAMES, "network.widths=null", "network.width=4", "network.depth=1", "network.kernel=3"],
-        ["network.kernel", "'3'", "network.width and network.depth: null"],
+        [*FRAMES, "network.widths=null", "network.width=4", "network.depth=1", "network.groups=1", "network.kernel=3"],
+        ["network.kernel", "'3'", "given by network.groups: null"],
     ),
+    "unrolling without a sweep": ([*HYBRID, "data.population=10000", "solver.steps=0"], ["solver.steps", "0", "task hybrid: an integer >= 1"]),
+    "unrolling the wrong solver": ([*HYBRID, "solver=nag"], ["solver.name", "'nag'", "block_prox, ista, fista, admm"]),
+    "unknown step rule": ([*HYBRID, "solver.step_rule=safe"], ["solver.step_rule", "'safe'", "relative, absolute"]),
+    "unknown first step": ([*HYBRID, "solver.first_step=one"], ["solver.first_step", "'one'", "one of safe, unit"]),
+    "unknown differentiation": (
+        [*HYBRID, "solver.differentiation=none"],
+        ["solver.differentiation", "'none'", "unrolled, implicit"],
+    ),
+    "a negative radius": ([*HYBRID, "attack.linf=-0.1"], ["attack.linf", "-0.1", "a finite number > 0 or null"]),
+    "an attack without steps": ([*HYBRID, "attack.steps=0"], ["attack.steps", "0", "an integer >= 1"]),
+    "a feed-forward net with a first step": (
+        [*FRAMES, "solver.first_step=unit"],
+        ["solver.first_step", "'unit'", "task classify, which does not read it: safe"],
+    ),
+    "an attack on a feed-forward net": ([*FRAMES, "attack.l2=1"], ["attack.l2", "1.0", "does not read it: null"]),
     "all rows of a population": (["data.n_train=null"], ["data.n_train", "null", "data quadratic: an integer >= 1"]),
     "a reasoning net without width": (["network.width=null"], ["network.width", "null", "network eigenvalue"]),
     "a sweep over nothing": (["seed=range(0)"], ["seed", "range(0)", "at least one value"]),

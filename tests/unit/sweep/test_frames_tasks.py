@@ -49,7 +49,15 @@ STRUCTURES = {
         build("chain", 1, (12, 8), kernels=3, strides=(1, 2), grid=8),
     ),
     "kernels of their own": (("network.kernel=5x1",), (3, 8, 8), build("chain", 3, (12, 8), kernels=(5, 1), grid=8)),
-    "residual net": ((*RESNET, "network.skip=residual"), (3, 32, 32), resnet("residual", 4, 1, channels=3, grid=32)),
+    "residual net": (
+        (*RESNET, "network.groups=3", "network.skip=residual"), (3, 32, 32),
+        resnet("residual", 4, 1, channels=3, grid=32),
+    ),
+    "equal layers": ((*RESNET, "network.depth=2"), (1, 8, 8), build("chain", 64, (4, 4, 4))),
+    "equal convolutions": (
+        (*RESNET, "network.kernel=3", "network.stride=1x2"), (1, 8, 8),
+        build("chain", 1, (4, 4), kernels=3, strides=(1, 2), grid=8),
+    ),
     "residual net of groups": (
         (*RESNET, "network.groups=2"), (1, 8, 8), resnet("chain", 4, 1, channels=1, grid=8, groups=2)
     ),
@@ -69,7 +77,7 @@ IMPOSSIBLE = {
         ("network.kernel=3", "network.stride=3"), (1, 8, 8), ("network.stride", "the side 8")
     ),
     "too many kernels": (("network.kernel=3x3x3",), (1, 8, 8), ("network.kernel", "one a layer (2)")),
-    "a deep net on a small grid": (RESNET, (1, 2, 2), ("network.depth", "at most 2")),
+    "a deep net on a small grid": ((*RESNET, "network.groups=1"), (1, 2, 2), ("network.depth", "at most 2")),
     "convolutions of a signal": (("network.kernel=3",), (1, 1, 40), ("data.name", "1x40", "square images")),
 }  # fmt: skip
 
