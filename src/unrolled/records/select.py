@@ -13,6 +13,19 @@ NET_CELL = ("data.name", "network.skip", "structure", "parameters", "optim.poten
 """Columns that name a trained net of the frames experiments: the text of a structure alone may stand for two depths."""
 
 
+HYBRID_CELL = (
+    "data.name",
+    "network.skip",
+    "structure",
+    "parameters",
+    "solver.name",
+    "solver.steps",
+    "solver.step_size",
+    "solver.learn_step_size",
+)
+"""Columns that name a trained net of the hybrid experiments: its structure and its inference."""
+
+
 def of_experiment(frame: pd.DataFrame, experiment: str) -> pd.DataFrame:
     """Return the rows that serve one experiment.
 
