@@ -92,6 +92,7 @@ def attacked(clean: float, k: int) -> Metrics:
         found[f"attack_{norm}"] = list(radii)
         for attack, strength in (("pgd", 1.0), ("fgsm", 0.7), ("random", 0.2)):
             shares = [radius / radii[-1] for radius in radii]
+            strength = strength * (1.0 if norm == "linf" else 0.8)
             found[f"robust_{attack}_{norm}"] = [robust_error(clean, k, share, strength) for share in shares]
     found["robust_by_steps_linf"] = [robust_error(clean, k, 0.5, 1 - 0.3 / n) for n in ATTACK_STEPS]
     return found
