@@ -97,7 +97,7 @@ _LIST = (
         "of parameters says.",
         "Spearman correlation of min F and the gap in cross-entropy over structures",
         "Structures (width, skip connections), at least 5 a data set, whose min F takes at least 3 values (that of a "
-        "chain of one width is 0 up to the width of its input). Places on each data set: (min F) the interval of "
+        "net of one width is 0 up to the width of its input). Places on each data set: (min F) the interval of "
         "Spearman(min F, gap) lies above 0; (beyond the parameters) so does that of the partial Spearman correlation "
         "with minus log parameters held fixed. Min F: the lowest found, values below 1e-4 are 0. Beside: Kendall's and "
         "partial correlations of min F and of minus log parameters with gap, gap in error and test error, and with the "

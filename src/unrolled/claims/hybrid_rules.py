@@ -40,7 +40,7 @@ STRUCTURES = 5
 """H3: structures that a rank correlation needs."""
 
 LEVELS = 3
-"""H3: different minimum potentials that it needs: those of narrow chains of one width are all 0."""
+"""H3: different minimum potentials that it needs: those of nets of one width are 0 up to the input's width."""
 
 ROUNDING = 1e-5
 """H4: largest rise of the mean objective, relative to what inference can gain, that 32-bit arithmetic leaves over."""

@@ -81,12 +81,12 @@ _ALL = (
         ),
         message=(
             "The lower the potential that a structure allows, the more stable its codes and the better it should "
-            "generalise; denser skip connections and larger widths lower it."
+            "generalise; denser skip connections lower it."
         ),
         place="abstract of the paper on dataless model selection",
         look=(
-            "Whether the order of the kinds on the right is that of the gaps. A chain of one width has potential 0 up "
-            "to the width of its input."
+            "Whether the order of the kinds on the right is that of the gaps. A net of one width has potential 0 up "
+            "to the width of its input, so only wider ones can be ranked."
         ),
         narrow=trained_structures,
     ),

@@ -30,7 +30,7 @@ from unrolled.figures.hybrid_tables import (
     sweeps_in,
 )
 from unrolled.figures.intervals import mean_intervals
-from unrolled.figures.spec import AxesGrid
+from unrolled.figures.spec import AxesGrid, UndrawableError
 from unrolled.figures.style import INFERENCE_STYLES, KIND_STYLES, OKABE_ITO, SolverStyle
 
 SWEEPS_LABEL = "sweeps $k$ (count)"
@@ -173,8 +173,13 @@ def width_skip(rows: pd.DataFrame, axes: AxesGrid) -> AxesGrid:
 
     Returns:
         The same axes.
+
+    Raises:
+        UndrawableError: the nets are given by the widths of all their layers.
     """
     nets = trained_nets(rows).dropna(subset=["network.width"])
+    if nets.empty:
+        raise UndrawableError("no net in the records has network.width: set it in place of network.widths")
     minima = _minima(rows)
     nets = nets.drop(columns="f_min", errors="ignore").merge(minima, on=["structure", "parameters"], how="left")
     widths = sorted(int(width) for width in nets["network.width"].unique())

@@ -114,6 +114,20 @@ def test_not_reproduced_where_the_opposite_is_true(name: str) -> None:
     assert judge(CLAIMS[name].evaluate(OPPOSITE[name]())) is Verdict.NOT_REPRODUCED
 
 
+@pytest.mark.parametrize("name", ["C7", "H1", "H2", "H3"])
+def test_not_reproduced_where_nothing_depends_on_anything(name: str) -> None:
+    generator = np.random.default_rng(5)
+
+    def noise(metrics: Metrics, k: int) -> float:
+        return 0.5 + 0.1 * generator.normal()
+
+    def curve(metrics: Metrics, k: int) -> list[float]:
+        return np.sort(generator.uniform(size=5)).tolist()
+
+    change = replaced(train_loss=noise, gap=noise, test_error=noise, robust_pgd_linf=curve, robust_pgd_l2=curve)
+    assert judge(CLAIMS[name].evaluate(hybrid_records(**SMALL, change=change))) is Verdict.NOT_REPRODUCED
+
+
 @pytest.mark.parametrize("name", list(CLAIMS))
 def test_one_seed_is_not_run_unless_nothing_is_drawn(name: str) -> None:
     cells = CLAIMS[name].evaluate(hybrid_records(**SMALL, seeds=[0]))

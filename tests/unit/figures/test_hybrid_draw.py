@@ -10,6 +10,7 @@ from tests.unit.claims.hybrid_factory import DEPTH, RADII, ROBUST, STEP, WIDTH, 
 
 from unrolled.figures.curves import new_drawing
 from unrolled.figures.hybrid import FIGURES
+from unrolled.figures.spec import UndrawableError
 from unrolled.figures.style import INFERENCE_STYLES, KIND_STYLES, OKABE_ITO, figure_style
 
 
@@ -89,6 +90,11 @@ def test_width_curves_stand_beside_the_minima(records: pd.DataFrame, kind: str) 
     expected = minima[minima["network.skip"] == kind].sort_values("network.width")["f_min"]
     (potential,) = (found for found in axes[0, 2].lines if found.get_color() == KIND_STYLES[kind].color)
     np.testing.assert_allclose(potential.get_ydata(), expected, rtol=1e-12)
+
+
+def test_nets_without_one_width_give_a_reason(records: pd.DataFrame) -> None:
+    with pytest.raises(UndrawableError, match=r"no net in the records has network\.width"):
+        drawn("width_skip", records.assign(**{"network.width": np.nan}))
 
 
 def test_width_says_where_minima_are_missing(records: pd.DataFrame) -> None:
