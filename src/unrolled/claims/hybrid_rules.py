@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from unrolled.claims.claim import Cell, Role, make_cell
 from unrolled.claims.correlation import measured_rank_correlation, partial_rank_correlation
 from unrolled.claims.frames_rules import mean_correlation, predictors
-from unrolled.claims.hybrid_runs import HybridRuns, aligned, is_list, side_by_side, trained_trials
+from unrolled.claims.hybrid_runs import HybridRuns, aligned, side_by_side, trained_trials
 from unrolled.claims.statistics import Interval, spearman_interval, statistic_interval
 from unrolled.claims.structures import KEY, Family, minima_of
+from unrolled.records.select import holds_list
 
 DEPTH = "hybrid/depth"
 STEP = "hybrid/step"
@@ -267,7 +268,7 @@ def _rise(row: dict[str, object]) -> float:
     if row.get("solver.first_step") != "unit":
         return _number(row.get("inference_rise"))
     sweeps, objective = row.get("inference_sweep"), row.get("inference_objective")
-    if not (is_list(sweeps) and is_list(objective)):
+    if not (holds_list(sweeps) and holds_list(objective)):
         return float("nan")
     after = np.asarray(objective, np.float64)[np.asarray(sweeps, np.int64) >= 1]
     return float(np.maximum(np.diff(after), 0.0).max(initial=0.0))

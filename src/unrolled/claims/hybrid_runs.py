@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from unrolled.claims.grid import MixedRecordsError, trials_of
 from unrolled.claims.structures import complete
-from unrolled.records.select import HYBRID_CELL, best_runs
+from unrolled.records.select import HYBRID_CELL, best_runs, holds_list
 
 HELD = (
     "data.n_train",
@@ -136,7 +136,7 @@ def curves(rows: pd.DataFrame, positions: str, column: str) -> pd.DataFrame:
     """
     if not {positions, column} <= set(rows.columns):
         return pd.DataFrame()
-    known = rows[[is_list(a) and is_list(b) for a, b in zip(rows[positions], rows[column], strict=True)]]
+    known = rows[[holds_list(a) and holds_list(b) for a, b in zip(rows[positions], rows[column], strict=True)]]
     if known.empty:
         return pd.DataFrame()
     places = [tuple(map(float, value)) for value in known[positions]]
@@ -146,8 +146,3 @@ def curves(rows: pd.DataFrame, positions: str, column: str) -> pd.DataFrame:
         )
     table = pd.DataFrame([np.asarray(v, np.float64) for v in known[column]], index=known["seed"], columns=places[0])
     return table.where(np.isfinite(table)).dropna().sort_index().sort_index(axis=1)
-
-
-def is_list(value: object) -> bool:
-    """Whether a cell of a table holds a list: files give arrays, and None or NaN where there is none."""
-    return isinstance(value, (list, tuple, np.ndarray)) and len(value) > 0

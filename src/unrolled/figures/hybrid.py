@@ -9,6 +9,7 @@ Reference:
 
 from __future__ import annotations
 
+from unrolled.figures import hybrid_attack_draw as attack_draw
 from unrolled.figures import hybrid_draw as draw
 from unrolled.figures.frames import trained_structures
 from unrolled.figures.hybrid_tables import attacked_nets, one_depth
@@ -121,8 +122,8 @@ _ALL = (
         experiments=(ROBUST,),
         cell=HYBRID_CELL,
         metrics=("test_error",),
-        layout=draw.panels_of_attacks,
-        draw=draw.robustness,
+        layout=attack_draw.panels_of_attacks,
+        draw=attack_draw.robustness,
         shows=(
             "Accuracy on the attacked test rows against the radius of the perturbation, by sweeps k. Solid and dashed: "
             "projected gradient descent (PGD) through all sweeps; dotted: one step (FGSM)."
@@ -142,8 +143,8 @@ _ALL = (
         experiments=(ROBUST,),
         cell=HYBRID_CELL,
         metrics=("test_error",),
-        layout=draw.panels_by_data,
-        draw=draw.all_data_sets,
+        layout=attack_draw.panels_by_data,
+        draw=attack_draw.all_data_sets,
         shows=(
             "Clean test error, error under PGD at the middle radius of each norm, and gap in error (test minus "
             "training), against sweeps k, one panel a data set."
@@ -163,8 +164,8 @@ _ALL = (
         experiments=(ROBUST,),
         cell=HYBRID_CELL,
         metrics=("robust_far_linf",),
-        layout=draw.panels_of_masking,
-        draw=draw.masking,
+        layout=attack_draw.panels_of_masking,
+        draw=attack_draw.masking,
         shows=(
             "Error under PGD against its number of steps at the middle radius in the l-infinity norm, and under a "
             "random search without gradients (dotted levels); titles give the smallest error at a very large radius."

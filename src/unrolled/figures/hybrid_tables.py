@@ -10,6 +10,7 @@ import pandas as pd
 from unrolled.figures.intervals import mean_intervals
 from unrolled.figures.spec import UndrawableError
 from unrolled.figures.style import INFERENCE_STYLES
+from unrolled.records.select import holds_list
 
 PLACE = ["data.name", "solver.name", "solver.steps"]
 
@@ -58,7 +59,7 @@ def attacked_nets(rows: pd.DataFrame) -> pd.DataFrame:
     known = np.zeros(len(rows), dtype=bool)
     for norm in NORMS:
         if f"robust_pgd_{norm}" in rows:
-            known |= rows[f"robust_pgd_{norm}"].map(_is_list).to_numpy(bool)
+            known |= rows[f"robust_pgd_{norm}"].map(holds_list).to_numpy(bool)
     if not known.any():
         raise UndrawableError("no net in the records was attacked: set attack.linf or attack.l2")
     return rows[known]
@@ -84,7 +85,7 @@ def listed(rows: pd.DataFrame, positions: str, column: str) -> pd.DataFrame:
     names = [*PLACE, "seed", "position", "value"]
     if not {positions, column} <= set(rows.columns):
         return pd.DataFrame(columns=names)
-    known = rows[rows[positions].map(_is_list).to_numpy(bool) & rows[column].map(_is_list).to_numpy(bool)]
+    known = rows[rows[positions].map(holds_list).to_numpy(bool) & rows[column].map(holds_list).to_numpy(bool)]
     if known.empty:
         return pd.DataFrame(columns=names)
     long = known[[*PLACE, "seed"]].assign(position=known[positions].map(list), value=known[column].map(list))
@@ -119,7 +120,3 @@ def middle_radius(rows: pd.DataFrame, norm: str) -> float:
 def at_radius(means: pd.DataFrame, radius: float) -> pd.DataFrame:
     """Return the rows of :func:`list_means` at one radius."""
     return means[means["position"] == radius]
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, (list, tuple, np.ndarray)) and len(value) > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 CELL = ("solver.name", "solver.steps", "network.width", "data.n_train", "solver.learn_step_size")
@@ -64,3 +65,15 @@ def best_runs(frame: pd.DataFrame, cell: Sequence[str] = CELL) -> pd.DataFrame:
     usable = frame[(frame["status"] == "finished") & frame["train_loss"].notna()]
     ordered = usable.sort_values([*keys, "train_loss", "trial"], kind="stable")
     return ordered.drop_duplicates(keys, keep="first").reset_index(drop=True)
+
+
+def holds_list(value: object) -> bool:
+    """Whether an entry of a table is a list with something in it.
+
+    Files give arrays where lists were written, and None or NaN where there was none.
+
+    Example:
+        >>> holds_list([0.5]), holds_list([]), holds_list(None), holds_list(float("nan"))
+        (True, False, False, False)
+    """
+    return isinstance(value, (list, tuple, np.ndarray)) and len(value) > 0
