@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
 
 from unrolled.claims.statistics import rank_correlation
 
@@ -50,6 +51,30 @@ def kendall_correlation(values: NDArray[np.float64], predictor: ArrayLike) -> ND
         untied_predictor += float(np.abs(wanted).sum())
     scale = np.sqrt(untied * untied_predictor)
     return np.divide(agreement, scale, out=np.zeros_like(scale), where=scale > 0)
+
+
+def measured_rank_correlation(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return Spearman's correlation over cells where both sides are measured, so that both have an error of their own.
+
+    Args:
+        values: ``(..., 2 C)``, the C cells of one side, then the same cells of the other.
+
+    Returns:
+        ``(...)``, in [-1, 1]; 0 where a side is constant.
+
+    Raises:
+        ValueError: the number of columns is odd, or below 4.
+
+    Example:
+        >>> measured_rank_correlation(np.array([1.0, 2.0, 3.0, 10.0, 30.0, 20.0])).item()
+        0.5
+    """
+    if np.shape(values)[-1] % 2 or np.shape(values)[-1] < 4:
+        raise ValueError(f"expected two sides of the same number (>= 2) of cells, got {np.shape(values)}")
+    first, second = (rankdata(side, axis=-1) for side in np.split(np.asarray(values, np.float64), 2, axis=-1))
+    first, second = (ranks - ranks.mean(axis=-1, keepdims=True) for ranks in (first, second))
+    scale = np.sqrt((first**2).sum(axis=-1) * (second**2).sum(axis=-1))
+    return np.divide((first * second).sum(axis=-1), scale, out=np.zeros_like(scale), where=scale > 0)
 
 
 def partial_rank_correlation(

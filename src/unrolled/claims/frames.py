@@ -1,7 +1,7 @@
 """Claims C1 to C6 and C8 to C10 on deep frames: what the papers say, and the rule that decides each.
 
 The rules were fixed before the runs. Where the shared rule left something open, the reading taken here is in the
-claim's ``rule``. C7, on recurrent inference, has no records yet.
+claim's ``rule``. C7, on iterated inference, is in :mod:`unrolled.claims.hybrid`.
 """
 
 from __future__ import annotations

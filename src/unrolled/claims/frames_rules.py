@@ -115,11 +115,12 @@ def _correlation_difference(
     return rank_correlation(means[..., :split], first) - rank_correlation(means[..., split:], second)
 
 
-def predictors(group: str, label: str, family: Family) -> list[Cell]:
+def predictors(group: str, label: str, family: Family, measured: str = "error") -> list[Cell]:
     """Return rank correlations of the error with min F and with the number of parameters, as cells beside.
 
     Spearman's, Kendall's, and each predictor's with the other held fixed. The rival is minus the logarithm of the
-    network's parameters, so that a positive number means that more of them lower the error.
+    network's parameters, so that a positive number means that more of them lower the error. ``measured`` is the name of
+    what stands in ``family.errors``.
     """
     if family.size < FEW_SHAPES:
         return []
@@ -127,10 +128,10 @@ def predictors(group: str, label: str, family: Family) -> list[Cell]:
     statistics: dict[str, Statistic] = {}
     for name, own, other in (("min F", family.f_min, rival), ("-log parameters", rival, family.f_min)):
         beyond = "-log parameters" if name == "min F" else "min F"
-        statistics[f"Spearman, {name} and error"] = partial(rank_correlation, predictor=own)
-        statistics[f"Kendall, {name} and error"] = partial(kendall_correlation, predictor=own)
+        statistics[f"Spearman, {name} and {measured}"] = partial(rank_correlation, predictor=own)
+        statistics[f"Kendall, {name} and {measured}"] = partial(kendall_correlation, predictor=own)
         given = partial(partial_rank_correlation, predictor=own, given=other)
-        statistics[f"partial Spearman, {name} and error given {beyond}"] = given
+        statistics[f"partial Spearman, {name} and {measured} given {beyond}"] = given
     return [
         frames_cell(group, part, label, statistic_interval(family.errors, statistic), holds=False, role=Role.BESIDE)
         for part, statistic in statistics.items()

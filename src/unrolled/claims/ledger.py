@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from unrolled.claims import frames, reasoning
+from unrolled.claims import frames, hybrid, reasoning
 from unrolled.claims.claim import Cell, Claim, Verdict, explain, judge, summarise
 from unrolled.claims.grid import MixedRecordsError, trials_of
 from unrolled.claims.statistics import Interval
 from unrolled.records.atomic import replacing
 
-CLAIMS: dict[str, Claim] = {**reasoning.CLAIMS, **frames.CLAIMS}
+CLAIMS: dict[str, Claim] = {**reasoning.CLAIMS, **frames.CLAIMS, **hybrid.CLAIMS}
 """Every claim, id -> claim, in the order of the ledger."""
 
 CELL_COLUMNS = ("claim", "part", "solver", "width", "k", "effect", "low", "high", "n", "holds")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from unrolled.figures import frames, reasoning
+from unrolled.figures import frames, hybrid, reasoning
 from unrolled.figures.curves import add_caption, new_drawing
 from unrolled.figures.save import FORMATS, fingerprint, is_current, save_figure
 from unrolled.figures.spec import Figure, UndrawableError
@@ -16,6 +16,7 @@ from unrolled.figures.style import figure_style
 THEORIES: dict[str, dict[str, Figure]] = {
     reasoning.THEORY: reasoning.FIGURES,
     frames.THEORY: frames.FIGURES,
+    hybrid.THEORY: hybrid.FIGURES,
 }
 """Figures by theory and name."""
 

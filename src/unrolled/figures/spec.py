@@ -40,6 +40,7 @@ class Figure:
         narrow: last choice among the selected rows.
         cell: columns that name a cell, of which the best run of each seed is kept.
         untrained: experiments whose finished rows it reads besides, all of them: records without a training loss.
+        intervals: whether intervals are drawn; False where there is room for means alone.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Figure:
     narrow: Callable[[pd.DataFrame], pd.DataFrame] | None = None
     cell: tuple[str, ...] = CELL
     untrained: tuple[str, ...] = ()
+    intervals: bool = True
 
     def select(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the records that the figure shows.
@@ -96,7 +98,7 @@ class Figure:
         counted = f"{source['trial_count']:,} trials, {origin}{changed}."
         sizes = sorted(rows["solver.step_size"].dropna().unique()) if "solver.step_size" in rows else []
         shows = self.shows.replace("{step_size}", ", ".join(f"{size:g}" for size in sizes))
-        notes = [seeds_note(rows[rows["train_loss"].notna()], self.cell)] if self.best else []
+        notes = [seeds_note(rows[rows["train_loss"].notna()], self.cell, intervals=self.intervals)] if self.best else []
         return " ".join([shows, *notes, counted])
 
     def _of(self, frame: pd.DataFrame, experiment: str) -> pd.DataFrame:
@@ -118,12 +120,13 @@ def _finished(rows: pd.DataFrame) -> pd.DataFrame:
     return rows if rows.empty else rows[rows["status"] == "finished"]
 
 
-def seeds_note(rows: pd.DataFrame, cell: tuple[str, ...] = CELL) -> str:
+def seeds_note(rows: pd.DataFrame, cell: tuple[str, ...] = CELL, *, intervals: bool = True) -> str:
     """Return the sentence that says how many seeds a point stands for.
 
     Args:
         rows: best runs, one a cell and seed.
         cell: columns that name a cell.
+        intervals: whether the figure draws intervals.
 
     Example:
         >>> table = pd.DataFrame({name: [1, 1] for name in CELL})
@@ -135,7 +138,8 @@ def seeds_note(rows: pd.DataFrame, cell: tuple[str, ...] = CELL) -> str:
     if high == 1:
         return "n = 1 training seed, so no interval."
     count = f"{low}" if low == high else f"{low} to {high}"
-    return f"Mean over n = {count} training seeds with its 95 % bootstrap interval."
+    shown = " with its 95 % bootstrap interval" if intervals else "; intervals are not drawn"
+    return f"Mean over n = {count} training seeds{shown}."
 
 
 def first_axes(axes: AxesGrid) -> Axes:

@@ -77,6 +77,14 @@ SOLVER_STYLES = {
 }
 """Style by ``solver.name``, in the order of legends."""
 
+INFERENCE_STYLES = {
+    "block_prox": SolverStyle("block proximal gradient", OKABE_ITO["blue"], "o", "-"),
+    "ista": SolverStyle("ISTA", OKABE_ITO["vermillion"], "s", "--"),
+    "fista": SolverStyle("FISTA", OKABE_ITO["green"], "^", "-."),
+    "admm": SolverStyle("ADMM", OKABE_ITO["purple"], "D", ":"),
+}
+"""Style by ``solver.name`` of a hybrid net's inference, in the order of legends."""
+
 KIND_STYLES = {
     "chain": SolverStyle("chain", OKABE_ITO["blue"], "o", "-"),
     "residual": SolverStyle("residual", OKABE_ITO["vermillion"], "s", "--"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 CELL = ("solver.name", "solver.steps", "network.width", "data.n_train", "solver.learn_step_size")
@@ -11,6 +12,19 @@ CELL = ("solver.name", "solver.steps", "network.width", "data.n_train", "solver.
 
 NET_CELL = ("data.name", "network.skip", "structure", "parameters", "optim.potential_weight")
 """Columns that name a trained net of the frames experiments: the text of a structure alone may stand for two depths."""
+
+
+HYBRID_CELL = (
+    "data.name",
+    "network.skip",
+    "structure",
+    "parameters",
+    "solver.name",
+    "solver.steps",
+    "solver.step_size",
+    "solver.learn_step_size",
+)
+"""Columns that name a trained net of the hybrid experiments: its structure and its inference."""
 
 
 def of_experiment(frame: pd.DataFrame, experiment: str) -> pd.DataFrame:
@@ -51,3 +65,15 @@ def best_runs(frame: pd.DataFrame, cell: Sequence[str] = CELL) -> pd.DataFrame:
     usable = frame[(frame["status"] == "finished") & frame["train_loss"].notna()]
     ordered = usable.sort_values([*keys, "train_loss", "trial"], kind="stable")
     return ordered.drop_duplicates(keys, keep="first").reset_index(drop=True)
+
+
+def holds_list(value: object) -> bool:
+    """Whether an entry of a table is a list with something in it.
+
+    Files give arrays where lists were written, and None or NaN where there was none.
+
+    Example:
+        >>> holds_list([0.5]), holds_list([]), holds_list(None), holds_list(float("nan"))
+        (True, False, False, False)
+    """
+    return isinstance(value, (list, tuple, np.ndarray)) and len(value) > 0

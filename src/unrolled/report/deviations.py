@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from unrolled.report import frames_deviations
+from unrolled.report import frames_deviations, hybrid_deviations
 from unrolled.report.deviation import Deviation
 from unrolled.report.settings import value_list
 
@@ -121,6 +121,9 @@ def _images(frame: pd.DataFrame) -> Deviation | None:
     )
 
 
+THEORIES = ("reasoning", "frames", "hybrid")
+"""Theories with departures to name, in the order of the report."""
+
 _FROM_RECORDS: tuple[Callable[[pd.DataFrame], Deviation | None], ...] = (_search, _best_of, _images)
 
 
@@ -135,11 +138,13 @@ def deviations(frame: pd.DataFrame, theory: str) -> list[Deviation]:
         Empty for a theory without entries or without records.
     """
     found: list[Deviation] = []
-    own = {name: frame[frame["theory"] == name] for name in ("reasoning", "frames") if theory in (name, "all")}
+    own = {name: frame[frame["theory"] == name] for name in THEORIES if theory in (name, "all")}
     if "reasoning" in own and len(own["reasoning"]):
         found += _REASONING
         found += [entry for describe in _FROM_RECORDS if (entry := describe(own["reasoning"])) is not None]
     if "frames" in own and len(own["frames"]):
         searched = frames_deviations.search(own["frames"])
         found += [*frames_deviations.ENTRIES, *([searched] if searched else [])]
+    if "hybrid" in own and len(own["hybrid"]):
+        found += hybrid_deviations.deviations(own["hybrid"])
     return found

@@ -42,7 +42,22 @@ THEORY_SETTINGS = {
         "form of the potential": "optim.potential",
         "patience (epochs)": "optim.patience",
         "restarts of the minimisation": "restarts",
-    }
+    },
+    "hybrid": {
+        "data set": "data.name",
+        "skip connections": "network.skip",
+        "structures": "structure",
+        "blocks a group n": "network.depth",
+        "rule of the step size": "solver.step_rule",
+        "first sweep": "solver.first_step",
+        "differentiation": "solver.differentiation",
+        "largest attack radius, l-infinity": "attack.linf",
+        "largest attack radius, l2": "attack.l2",
+        "attack steps": "attack.steps",
+        "attack restarts": "attack.restarts",
+        "attacked rows": "attack.rows",
+        "patience (epochs)": "optim.patience",
+    },
 }
 """Further rows, by the theory whose records bring them."""
 
@@ -77,8 +92,9 @@ def settings_table(frame: pd.DataFrame) -> SettingsTable:
     names = experiments_in(frame)
     parts = [of_experiment(frame, name) for name in names]
     theories = set(frame["theory"])
-    further = [item for name, own in THEORY_SETTINGS.items() if name in theories for item in own.items()]
-    settings = [*SETTINGS.items(), *further]
+    # A row that two theories bring stands once.
+    further = {row: column for name, own in THEORY_SETTINGS.items() if name in theories for row, column in own.items()}
+    settings = [*SETTINGS.items(), *further.items()]
     rows = [(heading, tuple(_cell(part, column) for part in parts)) for heading, column in settings]
     rows = [(heading, cells) for heading, cells in rows if set(cells) != {ABSENT}]
     rows += [

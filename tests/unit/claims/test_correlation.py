@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from unrolled.claims.correlation import kendall_correlation, partial_rank_correlation
+from unrolled.claims.correlation import (
+    kendall_correlation,
+    measured_rank_correlation,
+    partial_rank_correlation,
+)
 from unrolled.claims.statistics import statistic_interval
 
 
@@ -71,3 +75,18 @@ def test_intervals_over_seeds_hold_the_point_and_narrow_with_seeds() -> None:
         few, many = statistic_interval(seeds[:4], statistic), statistic_interval(seeds, statistic)
         assert few.high - few.low > many.high - many.low > 0
         assert many.low <= many.effect <= 1
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_correlation_of_two_measured_sides_is_scipys_on_every_row(ties: bool) -> None:
+    values = np.random.default_rng(3).normal(size=(6, 2 * 9))
+    values = np.round(values) if ties else values
+    expected = [stats.spearmanr(row[:9], row[9:]).statistic for row in values]
+    np.testing.assert_allclose(measured_rank_correlation(values), expected, atol=1e-14)
+    assert measured_rank_correlation(np.array([1.0, 1.0, 2.0, 3.0])) == 0.0, "a constant side ranks nothing"
+
+
+@pytest.mark.parametrize("columns", [2, 5])
+def test_two_measured_sides_must_match(columns: int) -> None:
+    with pytest.raises(ValueError, match="two sides of the same number"):
+        measured_rank_correlation(np.ones((3, columns)))

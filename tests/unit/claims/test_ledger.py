@@ -58,7 +58,8 @@ def test_single_seed_says_why_it_is_not_run() -> None:
 def test_theory_is_chosen_by_name() -> None:
     assert len(evaluate_claims(pd.DataFrame(), "reasoning")) == 8
     assert len(evaluate_claims(pd.DataFrame(), "frames")) == 9
-    with pytest.raises(ValueError, match="expected all or one of frames, reasoning, got 'magic'"):
+    assert len(evaluate_claims(pd.DataFrame(), "hybrid")) == 6
+    with pytest.raises(ValueError, match="expected all or one of frames, hybrid, reasoning, got 'magic'"):
         evaluate_claims(pd.DataFrame(), "magic")
 
 

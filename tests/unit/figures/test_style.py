@@ -3,7 +3,7 @@ from __future__ import annotations
 import matplotlib as mpl
 import pytest
 
-from unrolled.figures.style import OKABE_ITO, SOLVER_STYLES, figure_style
+from unrolled.figures.style import INFERENCE_STYLES, OKABE_ITO, SOLVER_STYLES, figure_style
 
 
 def test_settings_are_restored_even_after_an_error():
@@ -27,9 +27,10 @@ def test_a_users_settings_do_not_reach_the_figures():
 
 @pytest.mark.parametrize("field", ["label", "color", "marker", "linestyle"])
 def test_solvers_differ_in_every_way_a_reader_can_see(field):
-    values = [getattr(style, field) for style in SOLVER_STYLES.values()]
-    assert len(set(values)) == len(SOLVER_STYLES) == 3
+    for styles, count in ((SOLVER_STYLES, 3), (INFERENCE_STYLES, 4)):
+        values = [getattr(style, field) for style in styles.values()]
+        assert len(set(values)) == len(styles) == count
 
 
 def test_colours_come_from_the_palette():
-    assert {style.color for style in SOLVER_STYLES.values()} <= set(OKABE_ITO.values())
+    assert {style.color for style in (*SOLVER_STYLES.values(), *INFERENCE_STYLES.values())} <= set(OKABE_ITO.values())
