@@ -15,7 +15,7 @@ Reference:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -26,8 +26,30 @@ SOLVERS = ("block_prox", "ista", "fista", "admm")
 RULES = ("relative", "absolute")
 
 
+def curvatures(problem: Quadratic, solver: str, rule: str = "relative") -> list[Tensor]:
+    """Return what a solver's safe steps are made of, which depends on the filters alone: for :func:`sweeps`.
+
+    Args:
+        problem: the energy.
+        solver: one of :data:`SOLVERS`.
+        rule: of the step size.
+
+    Returns:
+        ``(R,)`` each: L_1, ..., L_l of block proximal gradient, L of ISTA and FISTA; nothing for ADMM and for absolute
+        steps.
+    """
+    if rule == "absolute" or solver == "admm":
+        return []
+    return problem.curvatures() if solver == "block_prox" else [problem.curvature()]
+
+
 def sweeps(
-    problem: Quadratic, solver: str, step_size: Tensor, rule: str = "relative", start: Tensor | None = None
+    problem: Quadratic,
+    solver: str,
+    step_size: Tensor,
+    rule: str = "relative",
+    start: Tensor | None = None,
+    known: Sequence[Tensor] | None = None,
 ) -> Iterator[Tensor]:
     """Yield the codes after every sweep, for ever.
 
@@ -37,6 +59,7 @@ def sweeps(
         step_size: f > 0 of each replica, ``(R,)``; differentiable.
         rule: ``relative`` to the safe step, or ``absolute``; ADMM's rho is 1 / f under both.
         start: codes to begin with, ``(R, N, K)``; zero where None.
+        known: the curvatures, where :func:`curvatures` gave them before.
 
     Returns:
         Codes >= 0, ``(R, N, K)``.
@@ -49,7 +72,9 @@ def sweeps(
     if rule not in RULES:
         raise ValueError(f"step rule: expected one of {', '.join(RULES)}, got {rule!r}")
     begin = problem.start() if start is None else start
-    return _ITERATIONS[solver](problem, begin, step_size, rule == "relative")
+    found = curvatures(problem, solver, rule) if known is None else known
+    steps = [step_size / torch.where(value > 0, value, torch.ones_like(value)) for value in found]
+    return _ITERATIONS[solver](problem, begin, steps or [step_size] * len(problem.split(begin)))
 
 
 def unroll(
@@ -59,6 +84,7 @@ def unroll(
     step_size: Tensor,
     rule: str = "relative",
     start: Tensor | None = None,
+    known: Sequence[Tensor] | None = None,
 ) -> Tensor:
     """Return the codes after a number of sweeps; arguments as in :func:`sweeps`.
 
@@ -69,6 +95,7 @@ def unroll(
         step_size: f of each replica.
         rule: of the step size.
         start: codes to begin with.
+        known: the curvatures.
 
     Returns:
         ``(R, N, K)``.
@@ -77,37 +104,28 @@ def unroll(
         raise ValueError(f"steps: expected a whole number >= 0, got {steps}")
     codes = problem.start() if start is None else start
     if steps:
-        iteration = sweeps(problem, solver, step_size, rule, start)
+        iteration = sweeps(problem, solver, step_size, rule, start, known)
         for _ in range(steps):
             codes = next(iteration)
     return codes
 
 
-def _scaled(step_size: Tensor, curvature: Tensor, relative: bool) -> Tensor:
-    """Return f / L, or f where steps are absolute or there is no curvature."""
-    if not relative:
-        return step_size
-    return step_size / torch.where(curvature > 0, curvature, torch.ones_like(curvature))
-
-
-def _block_prox(problem: Quadratic, codes: Tensor, step_size: Tensor, relative: bool) -> Iterator[Tensor]:
-    curvatures = problem.curvatures() if relative else [step_size] * len(problem.split(codes))
-    sweep = problem.in_turn([_scaled(step_size, curvature, relative) for curvature in curvatures])
-    parts = problem.split(codes)
+def _block_prox(problem: Quadratic, codes: Tensor, steps: Sequence[Tensor]) -> Iterator[Tensor]:
+    sweep, parts = problem.in_turn(steps), problem.split(codes)
     while True:
         parts = sweep(parts)
         yield torch.cat(parts, dim=2)
 
 
-def _ista(problem: Quadratic, codes: Tensor, step_size: Tensor, relative: bool) -> Iterator[Tensor]:
-    step = problem.joint(_scaled(step_size, problem.curvature() if relative else step_size, relative))
+def _ista(problem: Quadratic, codes: Tensor, steps: Sequence[Tensor]) -> Iterator[Tensor]:
+    step = problem.joint(steps[0])
     while True:
         codes = step(codes)
         yield codes
 
 
-def _fista(problem: Quadratic, codes: Tensor, step_size: Tensor, relative: bool) -> Iterator[Tensor]:
-    step = problem.joint(_scaled(step_size, problem.curvature() if relative else step_size, relative))
+def _fista(problem: Quadratic, codes: Tensor, steps: Sequence[Tensor]) -> Iterator[Tensor]:
+    step = problem.joint(steps[0])
     ahead, inertia = codes, 1.0
     while True:
         before, codes = codes, step(ahead)
@@ -117,17 +135,17 @@ def _fista(problem: Quadratic, codes: Tensor, step_size: Tensor, relative: bool)
         yield codes
 
 
-def _admm(problem: Quadratic, codes: Tensor, step_size: Tensor, relative: bool) -> Iterator[Tensor]:
-    solve = problem.least_squares(1 / step_size)
+def _admm(problem: Quadratic, codes: Tensor, steps: Sequence[Tensor]) -> Iterator[Tensor]:
+    solve = problem.least_squares(1 / steps[0])
     dual, smooth = torch.zeros_like(codes), codes
     while True:
         smooth = solve(codes - dual, smooth)
-        codes = problem.shrink(smooth + dual, step_size)
+        codes = problem.shrink(smooth + dual, steps[0])
         dual = dual + smooth - codes
         yield codes
 
 
-_ITERATIONS: dict[str, Callable[[Quadratic, Tensor, Tensor, bool], Iterator[Tensor]]] = {
+_ITERATIONS: dict[str, Callable[[Quadratic, Tensor, Sequence[Tensor]], Iterator[Tensor]]] = {
     "block_prox": _block_prox,
     "ista": _ista,
     "fista": _fista,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from itertools import islice
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,8 +16,8 @@ from unrolled.frames.unrolled import SOLVERS, sweeps, unroll
 from unrolled.networks.hybrid import HybridClassifiers
 from unrolled.training.optimizers import Tensors
 
-LONG = 1000
-"""Sweeps of a long run."""
+LONG, LONG_CONVOLUTIONAL = 1000, 200
+"""Sweeps of a long run; fewer where a sweep is a hundred times as dear."""
 
 ROWS = 32
 """Test rows that are looked at, the first ones."""
@@ -40,7 +41,7 @@ def inference_measures(ensemble: HybridClassifiers, weights: Tensors, rows: Tens
         rows: ``(m,)`` test rows; the first :data:`ROWS` are used.
 
     Returns:
-        In float64: ``inference_sweep`` ``(R, T)`` numbers t of sweeps, 0 to :data:`LONG`; ``inference_objective``
+        In float64: ``inference_sweep`` ``(R, T)`` numbers t of sweeps, from 0 on; ``inference_objective``
         ``(R, T)`` mean over rows of E(w_t) - E* over that of E(0) - E*; ``inference_distance`` ``(R, T)`` mean of
         \|w_t - w*\| / \|w*\|; ``inference_minimum`` mean E*; ``inference_rise`` the largest rise of the objective from
         one sweep to the next; ``inference_own`` the objective after the long run; ``inference_spread`` the objective of
@@ -48,14 +49,15 @@ def inference_measures(ensemble: HybridClassifiers, weights: Tensors, rows: Tens
         ``stability`` the mean over rows of the spectral norm of dw_k / dx; ``step_size_taken``; and, for fully
         connected frames, ``unique_minimum``, whether B has full column rank. Each ``(R,)`` unless said.
     """
+    long = LONG_CONVOLUTIONAL if ensemble.structure.convolutional else LONG
     with torch.enable_grad():
         exact = ensemble.to(torch.float64)
         double = {name: w.detach().double() for name, w in weights.items()}
         x = exact.taken(rows[:ROWS].to(ensemble.device).expand(ensemble.replicas, -1))
         with torch.no_grad():
             problem = exact.problem(double, x)
-            best, lowest, spread = _minimum(problem, exact.replicas)
-            found = _course(exact, double, problem, x, best, lowest) | {"inference_spread": spread}
+            best, lowest, spread = _minimum(problem, exact.replicas, long)
+            found = _course(exact, double, problem, x, best, lowest, long) | {"inference_spread": spread}
         found["stability"] = stability(exact, double, x)
     found["step_size_taken"] = exact.steps_taken(double)
     if isinstance(problem, GramForm):
@@ -64,10 +66,10 @@ def inference_measures(ensemble: HybridClassifiers, weights: Tensors, rows: Tens
     return found
 
 
-def _minimum(problem: Quadratic, replicas: int) -> tuple[Tensor, Tensor, Tensor]:
+def _minimum(problem: Quadratic, replicas: int, long: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return w* ``(R, N, K)``, E* ``(R, N)``, and the relative energy of the highest end of any solver, ``(R,)``."""
     one = torch.ones(replicas, dtype=torch.float64, device=problem.start().device)
-    ends = torch.stack([unroll(problem, solver, LONG, one) for solver in SOLVERS])
+    ends = torch.stack([unroll(problem, solver, long, one) for solver in SOLVERS])
     values = torch.stack([problem.value(codes) for codes in ends])
     values = torch.where(torch.isfinite(values), values, torch.inf)
     lowest, which = values.min(0)
@@ -82,7 +84,13 @@ def _drop(problem: Quadratic, lowest: Tensor) -> Tensor:
 
 
 def _course(
-    ensemble: HybridClassifiers, weights: Tensors, problem: Quadratic, x: Tensor, best: Tensor, lowest: Tensor
+    ensemble: HybridClassifiers,
+    weights: Tensors,
+    problem: Quadratic,
+    x: Tensor,
+    best: Tensor,
+    lowest: Tensor,
+    long: int,
 ) -> dict[str, Tensor]:
     """Return the measures of the net's own iteration, from 0 and with its own first sweep."""
     how, drop, size = ensemble.inference, _drop(problem, lowest), best.square().sum(2).sqrt()
@@ -91,11 +99,11 @@ def _course(
     begin = [problem.start(), *([] if start is None else [start])]
     going = sweeps(problem, how.solver, ensemble.steps_taken(weights), how.rule, start)
     energies, distances = [], []
-    for codes in (*begin, *islice(going, LONG + 1 - len(begin))):
+    for codes in (*begin, *islice(going, long + 1 - len(begin))):
         energies.append((problem.value(codes) - lowest).mean(1) / drop)
         distances.append(((codes - best).square().sum(2).sqrt() / size).mean(1))
     energy, distance = torch.stack(energies, 1), torch.stack(distances, 1)
-    kept = torch.tensor(sweeps_kept(how.steps), device=energy.device)
+    kept = torch.tensor(sweeps_kept(how.steps, long), device=energy.device)
     later = energy[:, len(begin) - 1 :]  # a feed-forward pass is not a descent
     return {
         "inference_sweep": kept.double().expand(len(energy), -1),
@@ -108,10 +116,10 @@ def _course(
     }
 
 
-def sweeps_kept(steps: int) -> list[int]:
-    """Return the sweeps that a record keeps: each up to 20, k, and then evenly on a log scale up to :data:`LONG`."""
-    spaced = torch.logspace(1.3, torch.tensor(float(LONG)).log10().item(), 16).round().int().tolist()
-    return sorted({*range(21), steps, *spaced} & set(range(LONG + 1)))
+def sweeps_kept(steps: int, long: int) -> list[int]:
+    """Return the sweeps that a record keeps: each up to 20, k, and then evenly on a log scale up to the last."""
+    spaced = np.geomspace(20, long, 16).round().astype(int).tolist()
+    return sorted({*range(21), steps, *spaced} & set(range(long + 1)))
 
 
 def stability(ensemble: HybridClassifiers, weights: Tensors, x: Tensor) -> Tensor:

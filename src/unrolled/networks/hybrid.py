@@ -12,7 +12,8 @@ Reference:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,7 +28,7 @@ from unrolled.frames.inference import feed_forward
 from unrolled.frames.operator import FrameOperator
 from unrolled.frames.quadratic import GramForm, OperatorForm, Quadratic
 from unrolled.frames.structure import Structure
-from unrolled.frames.unrolled import RULES, SOLVERS, unroll
+from unrolled.frames.unrolled import RULES, SOLVERS, curvatures, unroll
 from unrolled.networks.convolution import Statistics
 from unrolled.networks.frame_pass import feed_forward as fully_connected_pass
 from unrolled.networks.frames import FrameClassifiers, Parameters
@@ -113,6 +114,7 @@ class HybridClassifiers(FrameClassifiers):
         weight = [0.0] * len(step_size) if potential_weight is None else potential_weight
         super().__init__(structure, inputs, labels, classes, weight, potential, dtype, device)
         self.inference = inference
+        self._held: tuple[Parameters, list[Tensor]] | None = None
         self.step_size = torch.tensor(list(step_size), dtype=dtype, device=self.device)
         if len(self.step_size) != self.replicas or not bool(
             (torch.isfinite(self.step_size) & (self.step_size > 0)).all()
@@ -195,11 +197,41 @@ class HybridClassifiers(FrameClassifiers):
                 start, left = self.first_pass(parameters, x), left - 1
             if start is not None and left == 0 and how.differentiation == "unrolled":
                 return start, None
-            problem = self.problem(parameters, x)
-            found = unroll(problem, how.solver, left, self.steps_taken(parameters), how.rule, start)
+            problem, known = self.problem(parameters, x), None
+            if self._held is not None and self._held[0] is parameters:
+                known = self._held[1]
+            found = unroll(problem, how.solver, left, self.steps_taken(parameters), how.rule, start, known)
         if how.differentiation == "unrolled":
             return found, None
         return implicit(self.problem(parameters, x), found)
+
+    @contextmanager
+    def holding(self, parameters: Parameters) -> Iterator[None]:
+        """Compute the curvatures of these parameters once, for all codes that are inferred meanwhile."""
+        before, blank = self._held, self.inputs.new_zeros((), dtype=self.dtype)
+        x = blank.expand(self.replicas, 1, *self._input_shape)
+        with torch.no_grad():
+            self._held = (
+                parameters,
+                curvatures(self.problem(parameters, x), self.inference.solver, self.inference.rule),
+            )
+        try:
+            yield
+        finally:
+            self._held = before
+
+    @property
+    def _input_shape(self) -> tuple[int, ...]:
+        s = self.structure
+        return (s.sizes[0], s.grid, s.grid) if s.convolutional else s.sizes[:1]
+
+    @torch.no_grad()
+    def evaluate(
+        self, parameters: Parameters, rows: Tensor, statistics: list[Statistics] | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return losses and errors over rows; see :meth:`FrameClassifiers.evaluate`."""
+        with self.holding(parameters):
+            return super().evaluate(parameters, rows, statistics)
 
     def read(self, images: Tensor) -> Tensor:
         """Return images ``(B, C, H, W)`` or ``(R, B, C, H, W)`` as the codes' problem has them."""

@@ -121,18 +121,19 @@ def attacked(
     weights = {name: w.detach() for name, w in fitted.weights.items()}
     scores, raw = in_raw_units(lambda x: ensemble.scores(weights, x), own, data.mean, data.deviation)
     box = (0.0, 1.0) if data.pixels else (None, None)
-    found = robustness(
-        scores,
-        raw,
-        labels.expand(replicas, -1),
-        linf=first["linf"],
-        l2=first["l2"],
-        steps=first["steps"],
-        restarts=first["restarts"],
-        seeds=[c["seed"] for c in configs],
-        low=box[0],
-        high=box[1],
-    )
+    with ensemble.holding(weights):
+        found = robustness(
+            scores,
+            raw,
+            labels.expand(replicas, -1),
+            linf=first["linf"],
+            l2=first["l2"],
+            steps=first["steps"],
+            restarts=first["restarts"],
+            seeds=[c["seed"] for c in configs],
+            low=box[0],
+            high=box[1],
+        )
     kept = {name: torch.as_tensor(value) for name, value in found.items() if value is not None}
     # Radii and numbers of steps are those of all replicas.
     return {n: v if len(v.shape) == 2 or n == "robust_far_linf" else v.expand(replicas, -1) for n, v in kept.items()}

@@ -50,7 +50,10 @@ BAD = {
     "negative rows seed": (["data.rows_seed=-1"], ["data.rows_seed", "-1", "an integer >= 0 or null"]),
     "negative width": (["network.width=-1"], ["network.width", "-1", "an integer >= 0"]),
     "depth of a net that has none": (["network.depth=2"], ["network.depth", "2", "null"]),
-    "unknown solver": (["solver=foo"], ["solver", "'foo'", "allowed: one of feedforward, gd, nag, rnn"]),
+    "unknown solver": (
+        ["solver=foo"],
+        ["solver", "'foo'", "allowed: one of admm, block_prox, feedforward, fista, gd, ista, nag, rnn"],
+    ),
     "unknown solver by name": (["solver.name=foo"], ["solver.name", "'foo'", "one of gd, nag, rnn"]),
     "unknown optimiser": (["optim=foo"], ["optim", "'foo'", "adam"]),
     "unknown scale": (["scale=foo"], ["scale", "'foo'", "one of laptop, paper, smoke"]),
@@ -109,7 +112,10 @@ BAD = {
         [*FRAMES, "network.widths=null", "network.width=4", "network.depth=1", "network.groups=1", "network.kernel=3"],
         ["network.kernel", "'3'", "given by network.groups: null"],
     ),
-    "unrolling without a sweep": ([*HYBRID, "data.population=10000", "solver.steps=0"], ["solver.steps", "0", "task hybrid: an integer >= 1"]),
+    "unrolling without a sweep": (
+        [*HYBRID, "data.population=10000", "solver.steps=0"],
+        ["solver.steps", "0", "task hybrid: an integer >= 1"],
+    ),
     "unrolling the wrong solver": ([*HYBRID, "solver=nag"], ["solver.name", "'nag'", "block_prox, ista, fista, admm"]),
     "unknown step rule": ([*HYBRID, "solver.step_rule=safe"], ["solver.step_rule", "'safe'", "relative, absolute"]),
     "unknown first step": ([*HYBRID, "solver.first_step=one"], ["solver.first_step", "'one'", "one of safe, unit"]),

@@ -83,6 +83,7 @@ def test_curvatures_are_those_of_the_explicit_dictionary(
     structure: Structure, form, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("unrolled.frames.quadratic.POWER_ITERATIONS", 400)
+    monkeypatch.setattr("unrolled.frames.quadratic.POWER_ITERATIONS_OF_PRODUCTS", 400)
     whole = dictionary(structure, parts(structure)[0])
     problem = form(structure)
     torch.testing.assert_close(problem.curvature(), torch.linalg.matrix_norm(whole, 2) ** 2, rtol=1e-4, atol=0)
@@ -97,7 +98,7 @@ def test_the_estimate_of_a_curvature_is_near_and_not_above(structure: Structure,
     exact = torch.linalg.matrix_norm(dictionary(structure, parts(structure)[0]), 2) ** 2
     share = form(structure).curvature() / exact
     assert (share <= 1 + EXACT).all()
-    assert (share > 0.8).all()  # the energy may rise from 0.5 down
+    assert (share > 0.7).all()  # the energy may rise from 0.5 down
 
 
 @every_form
@@ -161,11 +162,10 @@ def test_gradients_are_those_of_finite_differences(structure: Structure, form, s
         assert difference.item() == pytest.approx((found[i] * way).sum().item(), rel=2e-5, abs=1e-7)
 
 
-def test_the_derivative_of_a_curvature_is_that_of_the_eigenvalue(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("unrolled.frames.quadratic.POWER_ITERATIONS", 2000)
+def test_the_derivative_of_a_curvature_is_that_of_the_eigenvalue() -> None:
     half = torch.as_tensor(np.random.default_rng(2).standard_normal((1, 5, 5))).requires_grad_()
     matrix = half.mT @ half
-    (found,) = torch.autograd.grad(leading_value(lambda v: v @ matrix, matrix[:, :1]).sum(), half)
+    (found,) = torch.autograd.grad(leading_value(lambda v: v @ matrix, matrix[:, :1], 2000).sum(), half)
     (expected,) = torch.autograd.grad(torch.linalg.eigvalsh(half.mT @ half)[:, -1].sum(), half)
     torch.testing.assert_close(found, expected, atol=1e-8, rtol=0)
 

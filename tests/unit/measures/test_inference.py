@@ -90,7 +90,7 @@ def test_the_own_first_sweep_is_in_the_course() -> None:
 
 
 def test_sweeps_kept_are_all_early_ones_and_the_own_number() -> None:
-    kept = sweeps_kept(37)
+    kept = sweeps_kept(37, LONG)
     assert kept[:21] == list(range(21))
     assert 37 in kept
     assert kept[-1] == LONG
