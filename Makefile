@@ -46,7 +46,7 @@ claims: $(READY) ## claims again, from the records
 report: $(READY) ## the report again, from records, figures and claims
 	$(PY) scripts/report.py --results $(RESULTS) --theory $(THEORY)
 
-test: lint $(RAY) ## everything CI runs: lint, types, tests
+test: lint $(RAY) ## everything CI runs: lint, types, tests (WORKERS)
 	$(PY) -m pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal
 
 lint: $(READY) ## style and types
