@@ -4,6 +4,8 @@ THEORY   ?= all
 LAUNCHER ?= basic
 PYTHON   ?= python3
 VENV     ?= .venv
+# Processes that run tests beside each other: a number, or logical for one a core.
+WORKERS  ?= logical
 
 RESULTS := results/$(SCALE)
 PY      := $(VENV)/bin/python
@@ -44,8 +46,8 @@ claims: $(READY) ## claims again, from the records
 report: $(READY) ## the report again, from records, figures and claims
 	$(PY) scripts/report.py --results $(RESULTS) --theory $(THEORY)
 
-test: lint $(RAY) ## everything CI runs: lint, types, tests
-	$(PY) -m pytest
+test: lint $(RAY) ## everything CI runs: lint, types, tests (WORKERS)
+	$(PY) -m pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal
 
 lint: $(READY) ## style and types
 	$(VENV)/bin/ruff check .

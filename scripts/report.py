@@ -13,7 +13,8 @@ from pathlib import Path
 from unrolled.figures import THEORIES
 from unrolled.records import load_records
 from unrolled.records.store import StoreError
-from unrolled.report import ReportError, write_report
+from unrolled.report.errors import ReportError
+from unrolled.report.page import write_report
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ from unrolled.app import closing, folder_of, guarded, run_configs, settings_of
 from unrolled.config.check import ConfigError, experiment_names
 from unrolled.launch import sweep_over
 from unrolled.records.store import load_records
-from unrolled.report import present
+from unrolled.report.presentation import present
 from unrolled.sweep import expand, trials_of
 from unrolled.sweep.ledger import Ledger
 

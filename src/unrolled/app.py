@@ -21,7 +21,7 @@ from unrolled.config.check import Flat
 from unrolled.data import DataError
 from unrolled.parity import ParityError
 from unrolled.records.store import StoreError
-from unrolled.report import ReportError
+from unrolled.report.errors import ReportError
 from unrolled.structure_table import TableError
 from unrolled.sweep import RunSettings, run_sweep, trials_of
 from unrolled.sweep.run import Summary

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,9 +13,11 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import matplotlib
 import pytest
+from filelock import FileLock
 
 from unrolled.training.native.build import cache_folder
 
@@ -120,7 +124,11 @@ def shell(tmp_path: Path, environment: dict[str, str]) -> Shell:
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Shell:
     """A copy of the checkout by links, whose set-up is done: its targets run here and leave the checkout alone."""
-    folder = tmp_path_factory.mktemp("project")
+    return link_checkout(tmp_path_factory.mktemp("project"), environment)
+
+
+def link_checkout(folder: Path, environment: dict[str, str]) -> Shell:
+    """Make a folder look like the checkout, with an environment that is set up."""
     for name in (
         "Makefile",
         "scripts",
@@ -156,11 +164,41 @@ class Reproduced:
     done: subprocess.CompletedProcess[str]
 
 
+Made = TypeVar("Made")
+
+
+def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Made]) -> Made:
+    """Make something that is costly once in a run of the tests, also where several processes run them.
+
+    The first that asks makes it, the others wait for it. None may change it.
+
+    Args:
+        tmp_path_factory: of the process; the folders of all lie beside each other.
+        name: of what is made, and of its folder.
+        make: takes an empty folder, returns what can be pickled; where it fails, the next that asks tries again.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    result = folder.with_suffix(".pickle")
+    with FileLock(folder.with_suffix(".lock")):
+        if not result.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            result.write_bytes(pickle.dumps(make(folder)))
+        made: Made = pickle.loads(result.read_bytes())
+        return made
+
+
 @pytest.fixture(scope="session")
-def smoke(project: Shell) -> Reproduced:
+def smoke(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Reproduced:
     """The one full run at smoke scale that many tests look at."""
-    done = project.make("reproduce", "SCALE=smoke")
-    return Reproduced(project, project.folder / "results" / "smoke", done)
+
+    def make(folder: Path) -> Reproduced:
+        shell = link_checkout(folder, environment)
+        done = shell.run("make", "reproduce", "SCALE=smoke", timeout=240)  # other tests may run beside it
+        return Reproduced(shell, folder / "results" / "smoke", done)
+
+    return made_once(tmp_path_factory, "smoke", make)
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 60) -> None:

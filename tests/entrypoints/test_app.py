@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from tests.entrypoints.conftest import Shell
 from tests.unit.sweep.factory import tiny
 
 from unrolled import app
@@ -18,7 +20,7 @@ from unrolled.config import ConfigError
 from unrolled.data import DataError
 from unrolled.parity import ParityError
 from unrolled.records.store import StoreError, load_records
-from unrolled.report import ReportError
+from unrolled.report.errors import ReportError
 from unrolled.sweep.run import Summary
 from unrolled.tracking import TrackerError
 from unrolled.training.fused import FusedUnavailableError
@@ -85,6 +87,13 @@ def test_warnings_are_told_without_a_place_in_the_code(in_process: Call, capsys:
         warnings.simplefilter("always")
         in_process(lambda: guarded(lambda: app.warnings.warn("slower than usual", stacklevel=1)))
     assert capsys.readouterr().err == "warning: slower than usual\n"
+
+
+def test_commands_that_draw_nothing_do_not_load_what_draws(shell: Shell) -> None:
+    """SciPy's statistics and matplotlib are a third of the start-up of a command, which sweeps start often."""
+    slow = "matplotlib", "scipy.stats", "sklearn", "torchvision", "wandb"
+    done = shell.run(sys.executable, "-c", f"import sys, unrolled.app; print(*{{*{slow}}} & {{*sys.modules}})")
+    assert (done.stdout, done.stderr) == ("\n", "")
 
 
 def test_results_go_where_the_config_says() -> None:

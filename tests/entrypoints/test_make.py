@@ -26,7 +26,7 @@ CALLS = {
     "report": "scripts/report.py --results results/paper --theory reasoning",
     "bench": "scripts/bench.py",
     "reference": "scripts/reference.py --results results/paper",
-    "test": "-m pytest",
+    "test": "-m pytest -n logical --maxprocesses 4 --dist worksteal",
     "lint": ".venv/bin/mypy",
 }
 

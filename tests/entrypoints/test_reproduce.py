@@ -81,16 +81,22 @@ def snapshot(folder: Path) -> dict[Path, tuple[int, int]]:
 
 
 def test_a_second_call_trains_and_draws_nothing_and_says_the_same(
-    smoke: Reproduced, in_process: Call, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    smoke: Reproduced,
+    in_process: Call,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.chdir(smoke.shell.folder)
-    before = [snapshot(smoke.results / part) for part in ("records", "figures", "wandb")]
-    claims = (smoke.results / "claims.json").read_bytes()
+    folder = shutil.copytree(smoke.shell.folder, tmp_path / "again", symlinks=True)
+    results = folder / "results" / "smoke"
+    monkeypatch.chdir(folder)
+    before = [snapshot(results / part) for part in ("records", "figures", "wandb")]
+    claims = (results / "claims.json").read_bytes()
     for task in TASKS.values():
         monkeypatch.setattr(type(task), "run", forbidden)
     assert in_process(lambda: guarded(reproduce.main), "--scale", "smoke") == 0
-    assert [snapshot(smoke.results / part) for part in ("records", "figures", "wandb")] == before
-    assert (smoke.results / "claims.json").read_bytes() == claims
+    assert [snapshot(results / part) for part in ("records", "figures", "wandb")] == before
+    assert (results / "claims.json").read_bytes() == claims
     out = capsys.readouterr().out
     assert "now: nothing to do" in out
     verdicts = [line for line in smoke.done.stdout.splitlines() if line.split()[:1] and line.split()[0] in CLAIMS]

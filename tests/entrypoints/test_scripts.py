@@ -45,7 +45,12 @@ def test_check_claims_writes_the_same_verdicts_again(
     assert all(f"\n{name} " in out for name in CLAIMS)
 
 
-def test_report_writes_a_page(in_process: Call, results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_writes_a_page(
+    in_process: Call, smoke: Reproduced, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = tmp_path / "smoke"
+    shutil.copytree(smoke.results / "records", results / "records")
+    shutil.copyfile(smoke.results / "claims.json", results / "claims.json")
     assert in_process(report.main, "--results", results) == 0
     page = results / "report" / "index.html"
     assert capsys.readouterr().out.strip() == str(page)

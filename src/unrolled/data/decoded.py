@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import uuid
 import warnings
 import zipfile
 import zlib
@@ -13,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unrolled.data.folders import alone, cache_folder
+from unrolled.data.folders import alone, cache_folder, write_arrays
 from unrolled.data.labelled import RawImages
 
 DECODER_VERSION = 1
@@ -84,16 +82,5 @@ def _read(place: Path, identity: str) -> RawImages | None:
 
 
 def _write(place: Path, raw: RawImages, identity: str) -> None:
-    """Write a kept file whole or not at all."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    # The lock may not have been had, and several machines may share the folder: the name must be this write's alone.
-    temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            arrays = {name: getattr(raw, name) for name in ARRAYS}
-            np.savez(file, identity=np.array(identity), numbers=np.array([raw.classes, raw.largest]), **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(place)
-    finally:
-        temporary.unlink(missing_ok=True)
+    arrays = {name: getattr(raw, name) for name in ARRAYS}
+    write_arrays(place, {"identity": np.array(identity), "numbers": np.array([raw.classes, raw.largest]), **arrays})

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from filelock import FileLock
+from numpy.typing import NDArray
 
 
 def cache_folder() -> Path:
@@ -57,3 +61,26 @@ def alone(file: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def write_arrays(place: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write an ``.npz`` file whole or not at all.
+
+    Args:
+        place: of the file; its folder is made if it is missing.
+        arrays: what it holds, by name.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    # The lock may not have been had, and several machines may share the folder: the name must be this write's alone.
+    temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(place)
+    finally:
+        temporary.unlink(missing_ok=True)

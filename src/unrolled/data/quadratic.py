@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import special_ortho_group
 
+from unrolled.data.rotations import random_rotations
 from unrolled.data.streams import generator
 
 Array = NDArray[np.float64]
@@ -147,7 +147,7 @@ def generate(
     first_bias, second_bias = draw.standard_normal(TRUE_WIDTH), draw.standard_normal(dimension - 2)
     inputs = draw.uniform(-5, 5, (population, input_dimension))
     linear = draw.uniform(-5, 5, (population, dimension))
-    rotation = special_ortho_group.rvs(dimension, size=population, random_state=draw).reshape(-1, dimension, dimension)
+    rotation = random_rotations(draw, population, dimension)
     logits = np.maximum(inputs @ first.T + first_bias, 0) @ second.T + second_bias
     share = np.exp(logits - logits.max(axis=1, keepdims=True))
     share /= share.sum(axis=1, keepdims=True)

@@ -1,7 +1,5 @@
-"""The static report: one self-contained HTML file from records, claims and figures."""
+"""The static report: one self-contained HTML file from records, claims and figures.
 
-from unrolled.report.deviations import Deviation, deviations
-from unrolled.report.page import ReportError, write_report
-from unrolled.report.presentation import present
-
-__all__ = ["Deviation", "ReportError", "deviations", "present", "write_report"]
+Its modules are imported by name: matplotlib and SciPy's statistics take half a second to load, which a command that
+only wants to know :class:`unrolled.report.errors.ReportError` need not spend.
+"""

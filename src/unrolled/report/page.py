@@ -19,6 +19,7 @@ from unrolled.figures.save import read_metadata, trials_digest
 from unrolled.figures.spec import Figure, UndrawableError
 from unrolled.records.atomic import replacing
 from unrolled.report.deviations import deviations
+from unrolled.report.errors import ReportError
 from unrolled.report.settings import duration, experiments_in, seconds, settings_table, unfinished, value_list
 from unrolled.report.theories import THEORY_TEXTS
 
@@ -29,10 +30,6 @@ BADGES = {
     "not run": ("none", "○"),
 }
 """CSS class and sign of each verdict, in the order of the summary; the sign says it without colour."""
-
-
-class ReportError(RuntimeError):
-    """The report cannot be written; the message says what is missing and what to do."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from unrolled.records.select import CELL, best_runs
-from unrolled.report.page import ReportError
+from unrolled.report.errors import ReportError
 
 METRICS = ("train_loss", "test_loss", "gap", "gap_true", "gap_excess", "representation_error", "learned_step")
 

@@ -46,8 +46,17 @@ def test_mnist1d_has_the_packages_sizes_and_is_standardised_before_the_split():
     assert np.bincount(np.concatenate([data.train_labels, data.test_labels])).tolist() == [500] * 10
 
 
-def test_mnist1d_is_the_same_whatever_the_global_states_and_leaves_them():
+@pytest.fixture
+def empty_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNROLLED_CACHE", str(tmp_path / "cache"))
+    bundled._mnist1d.cache_clear()
+    yield tmp_path / "cache" / "computed"
+    bundled._mnist1d.cache_clear()
+
+
+def test_mnist1d_is_the_same_whatever_the_global_states_and_leaves_them(monkeypatch, empty_cache):
     first = mnist1d()
+    monkeypatch.setattr(bundled, "_read", lambda place: None)
     bundled._mnist1d.cache_clear()
     draws()
     before = states()
@@ -56,6 +65,41 @@ def test_mnist1d_is_the_same_whatever_the_global_states_and_leaves_them():
     assert np.array_equal(first.train_inputs, second.train_inputs)
     assert np.array_equal(first.test_inputs, second.test_inputs)
     assert np.array_equal(first.train_labels, second.train_labels)
+
+
+def test_mnist1d_is_computed_once_for_all_processes(monkeypatch, empty_cache):
+    first = mnist1d()
+    bundled._mnist1d.cache_clear()
+    monkeypatch.setattr(bundled, "_make_mnist1d", lambda: pytest.fail("computed"))
+    second = mnist1d()
+    for name in ("train_inputs", "train_labels", "test_inputs", "test_labels"):
+        assert np.array_equal(getattr(first, name), getattr(second, name))
+        assert getattr(first, name).dtype == getattr(second, name).dtype
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:1000], lambda data: data[:-5000] + b"x" + data[-4999:]])
+def test_a_damaged_copy_of_mnist1d_is_made_anew(empty_cache, damage):
+    first = mnist1d()
+    (kept,) = empty_cache.glob("*.npz")
+    whole = kept.read_bytes()
+    kept.write_bytes(damage(whole))
+    bundled._mnist1d.cache_clear()
+    assert np.array_equal(mnist1d().train_inputs, first.train_inputs)
+    bundled._mnist1d.cache_clear()
+    assert bundled._read(kept) is not None
+
+
+def test_mnist1d_does_without_a_cache_folder(empty_cache):
+    empty_cache.parent.write_text("a file where the folder should be")
+    assert mnist1d().train_inputs.any()
+
+
+def test_other_versions_of_what_computes_mnist1d_keep_a_copy_of_their_own(monkeypatch, empty_cache):
+    mnist1d()
+    bundled._mnist1d.cache_clear()
+    monkeypatch.setattr(np, "__version__", "0.0")
+    mnist1d()
+    assert len(list(empty_cache.glob("*.npz"))) == 2
 
 
 def test_mnist1d_is_the_data_set_its_checksum_names():

@@ -206,10 +206,10 @@ def test_numeric_minima_are_not_below_the_bound_and_near_it(sizes, excess):
 def test_residual_network_sizes_with_up_to_ninety_layers_are_quick(width):
     depth = 15
     sizes = [3 * 1024] + [width * 1024] * (2 * depth + 1) + [width * 512] * (2 * depth) + [width * 256] * (2 * depth)
-    begin = time.perf_counter()
+    begin = time.process_time()
     bound = lower_chain(sizes).value
-    # Below half a second where nothing else runs.
-    assert time.perf_counter() - begin < 10
+    # Of this process alone, so that a busy machine changes little: below half a second.
+    assert time.process_time() - begin < 10
     assert 0 <= bound <= simple_chain(sizes).value
     # Only the last layer has to be clean: nothing is lost as long as it fits into the input.
     assert (bound == 0) == (width * 256 <= 3 * 1024)

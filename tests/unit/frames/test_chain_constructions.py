@@ -104,10 +104,10 @@ def test_allocations_lie_between_the_lower_bound_and_simple_chains(seed):
 
 
 def test_growing_chains_keep_all_units_clean_and_large_ones_are_quick():
-    begin = time.perf_counter()
+    begin = time.process_time()
     clean, bound = clean_allocation((3072, 512, 1024, 2048, 4096))
-    # About 0.1 s where nothing else runs.
-    assert time.perf_counter() - begin < 5
+    # Of this process alone, so that a busy machine changes little: about 0.1 s.
+    assert time.process_time() - begin < 5
     assert clean == (3072, 512, 1024, 2048, 4096)
     assert bound.value == simple_chain(clean).value
 

@@ -132,10 +132,10 @@ def test_many_blocks_and_sizes_far_apart(scale):
     rng = np.random.default_rng(0)
     blocks = 130
     rows, counts = np.exp(rng.uniform(0, 9, (2, blocks))) * scale
-    begin = time.perf_counter()
+    begin = time.process_time()
     bound = lower_pattern(rows, counts, [sorted({j, min(j + 1, blocks - 1)}) for j in range(blocks)]).value
-    # Below half a second where nothing else runs.
-    assert time.perf_counter() - begin < 10
+    # Of this process alone, so that a busy machine changes little: below half a second.
+    assert time.process_time() - begin < 10
     assert bound > 0
     assert bound >= welch_potential(max(counts[-1], 1), rows[-1]).value * (1 - 1e-12)
 

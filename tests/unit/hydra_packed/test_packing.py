@@ -231,11 +231,20 @@ def test_a_launcher_that_cannot_start_is_not_a_lost_worker(app: Path) -> None:
 
 LAUNCHERS = ["joblib", "submitit_local"]
 
+IMPATIENT = """
+from submitit import Job
+
+Job._results_timeout_s = 1
+"""
+"""Submitit looks 15 seconds for what a dead worker has not left, as some file systems are slow; this one is not."""
+
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_a_deadly_pack_takes_no_other_with_it(app: Path, launcher: str) -> None:
     """Its worker dies each time: the others all finish, also those that ran beside it, and it alone is given up."""
     jobs = ["+hydra.launcher.settings.n_jobs=2"] if launcher == "joblib" else []
+    if launcher == "submitit_local":
+        (app / "app.py").write_text(IMPATIENT + APP)
     done = sweep(
         app, "kind=poison", "x=range(8)", f"hydra.launcher.over={launcher}", "hydra.launcher.max_pack=1", *jobs
     )

@@ -16,7 +16,8 @@ from tests.unit.report.factory import VERDICTS, synthetic_claims
 
 from unrolled.figures.reasoning import FIGURES
 from unrolled.records.store import RecordStore
-from unrolled.report.page import ReportError, write_report
+from unrolled.report.errors import ReportError
+from unrolled.report.page import write_report
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "report.py"
 VOID = {"meta", "img", "br", "link", "input", "hr"}
