@@ -27,6 +27,10 @@ LONG_SECONDS = 1.0
 """A run of a single epoch that takes longer is not repeated with more of them."""
 
 
+UNATTACKED = dict.fromkeys(f"attack.{name}" for name in ("linf", "l2", "steps", "restarts", "rows"))
+"""Adversarial attacks may take longer than training and say little of it."""
+
+
 def seconds_for(packs: Sequence[Pack], records: pd.DataFrame, context: RunContext) -> float:
     """Estimate the wall time of packs.
 
@@ -86,7 +90,7 @@ def _configs(rows: pd.DataFrame) -> Iterable[dict[str, object]]:
 
 def _sampled(packs: Sequence[Pack], context: RunContext) -> float:
     """Seconds a unit of cost in a short run of the end of the costliest pack."""
-    configs = [trial.config for trial in max(packs, key=lambda pack: pack.cost).trials[-SAMPLE_TRIALS:]]
+    configs = [trial.config | UNATTACKED for trial in max(packs, key=lambda pack: pack.cost).trials[-SAMPLE_TRIALS:]]
     task = TASKS[configs[0]["task"]]
 
     def timed(epochs: int) -> tuple[float, float]:

@@ -28,8 +28,14 @@ from unrolled.sweep.task import Metrics, RunContext
 _SOLVER = ("name", "steps", "step_size", "learn_step_size", "step_rule", "first_step", "differentiation")
 _ATTACK = ("linf", "l2", "steps", "restarts", "rows")
 
-SWEEP_PRODUCTS = 3
-"""Products with the Gram matrix, or with the blocks and their transposes, that a sweep costs, about."""
+SWEEP_PRODUCTS = 2
+"""Products with all blocks, or half the products with the Gram matrix, that a sweep costs, about."""
+
+ATTACKS = 60
+"""Passes forward and backward that attacks cost a row for each step of PGD, about: radii, norms, restarts, checks."""
+
+MEASURED_SWEEPS = 1e5
+"""Sweeps of single rows that the measures of inference cost, about."""
 
 
 class HybridTask(ClassifyTask):
@@ -49,11 +55,13 @@ class HybridTask(ClassifyTask):
         return resolved, checksum
 
     def cost(self, config: Flat) -> float:
-        """Return multiply-adds of all updates, and of the measures."""
-        sweeps = 1 + SWEEP_PRODUCTS * config["solver.steps"]
-        attacked = config["attack.rows"] * config["attack.steps"] * 40 if config["attack.rows"] else 0
-        rows = config["optim.epochs"] * config["data.n_train"] * 4 + attacked
-        return float(config["network.work"] * sweeps * rows)
+        """Return multiply-adds of all updates, of the long runs that measure inference, and of attacks."""
+        own = config["network.work"]
+        sweep = SWEEP_PRODUCTS * min(config["network.atoms"] ** 2, own)
+        forward = own + sweep * config["solver.steps"]
+        trained = config["optim.epochs"] * config["data.n_train"] * 4
+        attacked = ATTACKS * config["attack.steps"] * config["attack.rows"] if config["attack.rows"] else 0
+        return float(forward * (trained + attacked) + MEASURED_SWEEPS * sweep)
 
     def memory(self, config: Flat) -> int:
         """Return the bytes of the codes of all sweeps of one update."""
