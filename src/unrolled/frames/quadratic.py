@@ -17,6 +17,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize, pad
 
 from unrolled.frames.operator import FrameOperator, half_square
 from unrolled.frames.structure import Block, Structure
@@ -102,18 +103,32 @@ class GramForm:
     ) -> None:
         self.sizes = structure.sizes[1:]
         self.x = x
-        rows = [_block_row(structure, filters, row, x) for row in range(1, structure.layers + 1)]
-        whole = torch.cat(rows, dim=1)
-        self.gram = torch.bmm(whole.mT, whole)
-        self.pull = torch.bmm(x, rows[0])
-        self.thresholds = torch.cat(list(thresholds), dim=1)[:, None]
-        ends = torch.tensor(self.sizes).cumsum(0).tolist()
-        self.spans = [slice(end - size, end) for end, size in zip(ends, self.sizes, strict=True)]
-        blocks = structure.blocks
-        self.neighbours = [
-            [i for i in range(1, structure.layers + 1) if i == j or _share_a_row(blocks, i, j)]
-            for j in range(1, structure.layers + 1)
-        ]
+        self.blocks = _gram_blocks(structure, filters, x)
+        self.limits = [b[:, None] for b in thresholds]
+        pulled = {b.column: torch.bmm(x, filters[b.name].flatten(2)) for b in structure.row_blocks(1)}
+        self.pulls = [pulled.get(j, x.new_zeros(1, 1, k)) for j, k in enumerate(self.sizes, 1)]
+
+    @cached_property
+    def gram(self) -> Tensor:
+        """B^T B, ``(R, K, K)``."""
+        layers = range(len(self.sizes))
+        rows = []
+        for i in layers:
+            blank = self.x.new_zeros(self.x.shape[0], self.sizes[i], 1)
+            row = [self.blocks.get((i, j), blank.expand(-1, -1, self.sizes[j])) for j in layers]
+            rows.append(torch.cat(row, dim=2))
+        return torch.cat(rows, dim=1)
+
+    @cached_property
+    def pull(self) -> Tensor:
+        """B^T y, ``(R, N, K)``."""
+        replicas, samples = self.x.shape[:2]
+        return torch.cat([pull.expand(replicas, samples, -1) for pull in self.pulls], dim=2)
+
+    @cached_property
+    def thresholds(self) -> Tensor:
+        """b, ``(R, 1, K)``."""
+        return torch.cat(self.limits, dim=2)
 
     @property
     def samples(self) -> int:
@@ -134,7 +149,7 @@ class GramForm:
 
     def curvatures(self) -> list[Tensor]:
         """Return those of its diagonal blocks."""
-        return [_leading_value(self.gram[:, span, span]) for span in self.spans]
+        return [_leading_value(self.blocks[j, j]) for j in range(len(self.sizes))]
 
     def joint(self, step: Tensor) -> Callable[[Tensor], Tensor]:
         """Return w to max(w A + c, 0) with A = 1 - s B^T B and c = s (B^T y - b)."""
@@ -146,13 +161,11 @@ class GramForm:
     def in_turn(self, steps: Sequence[Tensor]) -> Callable[[Codes], Codes]:
         """Return the sweep, with one matrix for each pair of layers that meet."""
         maps = []
-        for j, (step, span) in enumerate(zip(steps, self.spans, strict=True)):
+        for j, step in enumerate(steps):
             s = step[:, None, None]
-            pairs = []
-            for i in self.neighbours[j]:
-                block = -s * self.gram[:, self.spans[i - 1], span]
-                pairs.append((i - 1, block + _eye(block) if i - 1 == j else block))
-            maps.append((pairs, s * (self.pull[:, :, span] - self.thresholds[:, :, span])))
+            pairs = [(i, -s * block) for (i, k), block in self.blocks.items() if k == j]
+            pairs = [(i, matrix + _eye(matrix) if i == j else matrix) for i, matrix in pairs]
+            maps.append((pairs, s * (self.pulls[j] - self.limits[j])))
 
         def sweep(codes: Codes) -> Codes:
             codes = list(codes)
@@ -303,9 +316,7 @@ def leading_value(product: Callable[[Tensor], Tensor], like: Tensor, iterations:
         v = (torch.arange(1.0, like.shape[-1] + 1, dtype=torch.float64) * GOLDEN).frac().to(like) - 0.5
         v = v.expand(like.shape).contiguous()
         for _ in range(iterations):
-            v = product(v)
-            length = v.square().sum(-1, keepdim=True).sqrt()
-            v = v / torch.where(length > 0, length, 1.0)
+            v = normalize(product(v), dim=-1)
     return (v * product(v)).sum((1, 2))
 
 
@@ -314,26 +325,37 @@ def _leading_value(matrix: Tensor) -> Tensor:
     return leading_value(lambda v: torch.bmm(v, matrix), matrix[:, :1], POWER_ITERATIONS)
 
 
-def _block_row(structure: Structure, filters: Mapping[str, Tensor], row: int, like: Tensor) -> Tensor:
-    """Return a block row of the explicit dictionary, ``(R, k_row, K)``."""
-    by_column = {block.column: block for block in structure.row_blocks(row)}
-    height, replicas = structure.sizes[structure.row_layer(row)], like.shape[0]
-    parts = []
-    for column in range(1, structure.layers + 1):
-        block, width = by_column.get(column), structure.sizes[column]
-        if block is None:
-            parts.append(like.new_zeros(replicas, height, width))
-        elif block.learned:
-            parts.append(filters[block.name].flatten(2))
-        else:
-            one = torch.eye(height, width, dtype=like.dtype, device=like.device)
-            parts.append((block.sign * one).expand(replicas, height, width))
-    return torch.cat(parts, dim=2)
+def _gram_blocks(structure: Structure, filters: Mapping[str, Tensor], like: Tensor) -> dict[tuple[int, int], Tensor]:
+    """Return the blocks of B^T B that are not zero by structure, ``(R, k_i, k_j)``, layers counted from 0."""
+    found: dict[tuple[int, int], Tensor] = {}
+    for row in range(1, structure.layers + 1):
+        blocks = structure.row_blocks(row)
+        for one in blocks:
+            for other in blocks:
+                if one.column <= other.column:
+                    pair = one.column - 1, other.column - 1
+                    product = _transposed_product(structure, filters, one, other, like)
+                    found[pair] = found[pair] + product if pair in found else product
+    return found | {(j, i): block.mT for (i, j), block in found.items() if i != j}
 
 
-def _share_a_row(blocks: Sequence[Block], i: int, j: int) -> bool:
-    """Whether two block columns meet in a block row."""
-    return bool({b.row for b in blocks if b.column == i} & {b.row for b in blocks if b.column == j})
+def _transposed_product(
+    structure: Structure, filters: Mapping[str, Tensor], one: Block, other: Block, like: Tensor
+) -> Tensor:
+    """Return B_ri^T B_rj of two blocks of a row, without a product where one of them is an identity."""
+    shape = structure.sizes[one.column], structure.sizes[other.column]
+    if one.learned and other.learned:
+        return torch.bmm(filters[one.name].flatten(2).mT, filters[other.name].flatten(2))
+    if not (one.learned or other.learned):
+        # Both pass on their first channels, as many as the smaller of each and the row has.
+        passed = min(structure.diagonal(one), structure.diagonal(other))
+        diagonal = torch.zeros(shape, dtype=like.dtype, device=like.device)
+        diagonal[range(passed), range(passed)] = float(one.sign * other.sign)
+        return diagonal.expand(like.shape[0], *shape)
+    learned, identity = (one, other) if one.learned else (other, one)
+    kept = filters[learned.name].flatten(2)[:, : structure.diagonal(identity)] * identity.sign
+    kept = pad(kept, (0, 0, 0, structure.sizes[identity.column] - kept.shape[1]))
+    return kept if identity is one else kept.mT
 
 
 def _eye(like: Tensor) -> Tensor:

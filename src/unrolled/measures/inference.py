@@ -22,6 +22,9 @@ LONG, LONG_CONVOLUTIONAL = 1000, 200
 ROWS = 32
 """Test rows that are looked at, the first ones."""
 
+EVERY = 100
+"""Sweeps of which each is looked at; after them those that a record keeps."""
+
 STABILITY_ITERATIONS = 8
 """Of the power iteration on the derivative of the codes."""
 
@@ -44,8 +47,8 @@ def inference_measures(ensemble: HybridClassifiers, weights: Tensors, rows: Tens
         In float64: ``inference_sweep`` ``(R, T)`` numbers t of sweeps, from 0 on; ``inference_objective``
         ``(R, T)`` mean over rows of E(w_t) - E* over that of E(0) - E*; ``inference_distance`` ``(R, T)`` mean of
         \|w_t - w*\| / \|w*\|; ``inference_minimum`` mean E*; ``inference_rise`` the largest rise of the objective from
-        one sweep to the next; ``inference_own`` the objective after the long run; ``inference_spread`` the objective of
-        the solver that came out highest of all, at safe steps; ``convergence`` the distance after k sweeps;
+        one sweep looked at to the next; ``inference_own`` the objective after the long run; ``inference_spread`` that
+        of the solver that came out highest of all, at safe steps; ``convergence`` the distance after k sweeps;
         ``stability`` the mean over rows of the spectral norm of dw_k / dx; ``step_size_taken``; and, for fully
         connected frames, ``unique_minimum``, whether B has full column rank. Each ``(R,)`` unless said.
     """
@@ -98,21 +101,24 @@ def _course(
     start = ensemble.first_pass(weights, x) if how.first_step == "unit" else None
     begin = [problem.start(), *([] if start is None else [start])]
     going = sweeps(problem, how.solver, ensemble.steps_taken(weights), how.rule, start)
+    kept = sweeps_kept(how.steps, long)
     energies, distances = [], []
-    for codes in (*begin, *islice(going, long + 1 - len(begin))):
-        energies.append((problem.value(codes) - lowest).mean(1) / drop)
-        distances.append(((codes - best).square().sum(2).sqrt() / size).mean(1))
+    for t, codes in enumerate((*begin, *islice(going, long + 1 - len(begin)))):
+        if t <= EVERY or t in kept:
+            energies.append((problem.value(codes) - lowest).mean(1) / drop)
+        if t in kept:
+            distances.append(((codes - best).square().sum(2).sqrt() / size).mean(1))
     energy, distance = torch.stack(energies, 1), torch.stack(distances, 1)
-    kept = torch.tensor(sweeps_kept(how.steps, long), device=energy.device)
+    seen = sorted({*range(min(EVERY, long) + 1), *kept})
     later = energy[:, len(begin) - 1 :]  # a feed-forward pass is not a descent
     return {
-        "inference_sweep": kept.double().expand(len(energy), -1),
-        "inference_objective": energy[:, kept],
-        "inference_distance": distance[:, kept],
+        "inference_sweep": torch.tensor(kept, device=energy.device).double().expand(len(energy), -1),
+        "inference_objective": energy[:, [seen.index(t) for t in kept]],
+        "inference_distance": distance,
         "inference_minimum": lowest.mean(1),
         "inference_rise": later.diff(dim=1).max(1).values.clamp_min(0),
         "inference_own": energy[:, -1],
-        "convergence": distance[:, how.steps],
+        "convergence": distance[:, kept.index(how.steps)],
     }
 
 
