@@ -104,6 +104,7 @@ def run(words: list[str], folder: Path, environment: dict[str, str]) -> None:
 PAGES = [
     "sweeps.md",
     "slurm.md",
+    "hybrid.md",
     pytest.param("ray.md", marks=pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed: make ray")),
 ]
 

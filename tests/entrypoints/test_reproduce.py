@@ -110,7 +110,10 @@ def forbidden(*_: object, **__: object) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--theory", "neurashed"], "THEORY: given 'neurashed', which is not built yet; built: frames, reasoning, all"),
+        (
+            ["--theory", "neurashed"],
+            "THEORY: given 'neurashed', which is not built yet; built: frames, hybrid, reasoning, all",
+        ),
         (
             ["--launcher", "ray"],
             "LAUNCHER: given 'ray', allowed: basic, joblib, submitit_local, submitit_slurm "

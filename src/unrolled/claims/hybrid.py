@@ -83,7 +83,7 @@ _LIST = (
         "The product of stability and convergence of the inference ranks the generalisation gap.",
         "Spearman correlation of measured Stab x Cvg with the gap in cross-entropy, mean over places",
         "Places: (data set, structure, experiment) with at least 6 cells (solver, k, step size); k = 1, one net for "
-        "all solvers, is one cell. Stab: mean spectral norm of the last code's derivative by the input; Cvg: distance "
+        "all solvers, is one cell. Stab: mean spectral norm of the derivative of the codes by the input; Cvg: distance "
         "to the minimiser at k; both on the trained net, multiplied by seed. The interval of Spearman(Stab x Cvg, gap) "
         "lies above 0. Beside: each factor alone, minus the training loss as a rival, and the gap in error." + TRAINED,
         rules.stability_and_gap,
@@ -120,7 +120,7 @@ _LIST = (
         "counts nets, the interval is a point. Beside: the largest values, and the rises of fista and admm, which may "
         "rise." + VERDICT,
         rules.inference_falls,
-        (rules.DEPTH, rules.STEP, rules.WIDTH, rules.ROBUST, rules.SWEEP),
+        (rules.DEPTH, rules.STEP, rules.WIDTH, rules.ROBUST),
     ),
     _claim(
         "H5",

@@ -26,9 +26,8 @@ STEP = "hybrid/step"
 WIDTH = "hybrid/width"
 WIDTH_MINIMUM = "hybrid/width_minimum"
 ROBUST = "hybrid/robust"
-SWEEP = "hybrid/sweep"
 
-GRIDS = (STEP, DEPTH, SWEEP)
+GRIDS = (STEP, DEPTH)
 """Experiments over solvers, sweeps k and step sizes."""
 
 ENOUGH = 6
@@ -224,7 +223,7 @@ def _family(rows: pd.DataFrame, metric: str) -> Family | None:
 
 def inference_falls(frame: pd.DataFrame) -> list[Cell]:
     """Return H4's cells: the objective falls sweep by sweep, and every solver's long run reaches one minimum."""
-    nets = _safe_nets(trained_trials(frame, [DEPTH, STEP, WIDTH, ROBUST, SWEEP]))
+    nets = _safe_nets(trained_trials(frame, [DEPTH, STEP, WIDTH, ROBUST]))
     cells: list[Cell] = []
     held: list[bool] = []
     for solver, rows in nets.groupby("solver.name", sort=True) if len(nets) else ():

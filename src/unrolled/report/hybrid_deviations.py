@@ -13,7 +13,7 @@ _ENTRIES = (
     Deviation(
         "Hybrid nets: the first sweep",
         "Not stated how the iterated net relates to the feed-forward one at its start.",
-        "By default the first sweep takes step 1, block by block, for every solver: it is the ordinary feed-forward "
+        "In the experiments the first sweep takes step 1, block by block, for every solver: it is the feed-forward "
         "pass, and k = 1 the ordinary net. Later sweeps take the solver's safe step times a factor.",
         "Every k has the same parameters and contains the feed-forward net. The first sweep may raise the objective, "
         "so the claim on its descent starts after it.",
@@ -41,8 +41,9 @@ _ENTRIES = (
     Deviation(
         "Hybrid nets: depth",
         "Depth counts the blocks of each of three groups, whose widths double.",
-        "A net of depth n has one first layer and n blocks of two layers, all of one width.",
-        "A skip connection spans one block, so chain, residual and dense nets of one depth have equal widths.",
+        "A net of depth n has one first layer and n more, all of one width.",
+        "Chain, residual and dense nets of one depth then have equal widths; three layers are the fewest in which they "
+        "differ.",
     ),
     Deviation(
         "Hybrid nets: convergence and stability",
