@@ -15,8 +15,10 @@ def main() -> None:
     """Write the reference and list its files."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, required=True, help="folder of a run, like results/laptop")
-    results = parser.parse_args().results
-    for path in write_reference(load_records(results / "records"), results, RESULTS / "reference"):
+    parser.add_argument("--name", default="", help="a folder inside results/reference, for a run beside the main one")
+    options = parser.parse_args()
+    results = options.results
+    for path in write_reference(load_records(results / "records"), results, RESULTS / "reference" / options.name):
         print(path)
 
 

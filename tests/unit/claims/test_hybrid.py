@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from unrolled.claims import frames, reasoning
 from unrolled.claims.hybrid import CLAIMS
 from unrolled.config.check import experiment_names
