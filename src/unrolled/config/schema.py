@@ -12,8 +12,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 
 from unrolled.frames.structure import KINDS
-from unrolled.frames.unrolled import RULES, SOLVERS
-from unrolled.networks.hybrid import DIFFERENTIATIONS, FIRST_STEPS
+from unrolled.frames.unrolled import DIFFERENTIATIONS, FIRST_STEPS, RULES, SOLVERS
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 """The Hydra config folder of this checkout."""

@@ -25,6 +25,12 @@ from unrolled.frames.quadratic import Quadratic
 SOLVERS = ("block_prox", "ista", "fista", "admm")
 RULES = ("relative", "absolute")
 
+FIRST_STEPS = ("safe", "unit")
+"""The solver's own first sweep from zero, or the feed-forward pass in its place."""
+
+DIFFERENTIATIONS = ("unrolled", "implicit")
+"""Through all sweeps, or at the fixed point."""
+
 
 def curvatures(problem: Quadratic, solver: str, rule: str = "relative") -> list[Tensor]:
     """Return what a solver's safe steps are made of, which depends on the filters alone: for :func:`sweeps`.

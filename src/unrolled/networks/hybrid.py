@@ -28,13 +28,10 @@ from unrolled.frames.inference import feed_forward
 from unrolled.frames.operator import FrameOperator
 from unrolled.frames.quadratic import GramForm, OperatorForm, Quadratic
 from unrolled.frames.structure import Structure
-from unrolled.frames.unrolled import RULES, SOLVERS, curvatures, unroll
+from unrolled.frames.unrolled import DIFFERENTIATIONS, FIRST_STEPS, RULES, SOLVERS, curvatures, unroll
 from unrolled.networks.convolution import Statistics
 from unrolled.networks.frame_pass import feed_forward as fully_connected_pass
 from unrolled.networks.frames import FrameClassifiers, Parameters
-
-FIRST_STEPS = ("safe", "unit")
-DIFFERENTIATIONS = ("unrolled", "implicit")
 
 LEAST_STEP = 1e-3
 """A learned step size stays at or above it."""

@@ -80,7 +80,7 @@ def true_metrics(structure: Structure, solver: str, k: int, size: float, noise: 
         "inference_own": 1e-5,
         "convergence": cvg + 1e-4 * noise[3],
         "stability": stab + 1e-4 * noise[4],
-        "step_size_learned": math.nan,
+        "step_size_taken": 1.0,
         "unique_minimum": 1.0,
     }
 
