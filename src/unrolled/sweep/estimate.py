@@ -85,7 +85,11 @@ def _measured(task: str, records: pd.DataFrame) -> float | None:
 
 
 def _configs(rows: pd.DataFrame) -> Iterable[dict[str, object]]:
-    return ({str(k): v for k, v in row.items()} for row in rows.to_dict("records"))
+    """Return rows as configs, with None again where a table of numbers has NaN."""
+    return (
+        {str(k): None if isinstance(v, float) and v != v else v for k, v in row.items()}
+        for row in rows.to_dict("records")
+    )
 
 
 def _sampled(packs: Sequence[Pack], context: RunContext) -> float:

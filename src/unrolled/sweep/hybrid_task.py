@@ -47,8 +47,11 @@ class HybridTask(ClassifyTask):
     packable = ClassifyTask.packable | {"solver.step_size"}
 
     def resolve(self, config: Flat) -> tuple[Flat, str]:
-        """Fill in what follows from the data, and leave out how rows are attacked where none is."""
+        """Fill in what follows from the data, and leave out what has no influence."""
         resolved, checksum = super().resolve(config)
+        if config["solver.name"] == "admm":
+            # Its penalty is 1 / step_size under both rules.
+            resolved["solver.step_rule"] = "relative"
         resolved["network.atoms"] = structure_of(config, labelled_of(config).shape).atoms
         if config["attack.linf"] is None and config["attack.l2"] is None:
             resolved |= dict.fromkeys(f"attack.{name}" for name in _ATTACK)
@@ -64,10 +67,10 @@ class HybridTask(ClassifyTask):
         return float(forward * (trained + attacked) + MEASURED_SWEEPS * sweep)
 
     def memory(self, config: Flat) -> int:
-        """Return the bytes of the codes of all sweeps of one update."""
-        return int(
-            FLOAT_BYTES * COPIES * config["optim.batch_size"] * config["network.atoms"] * (1 + config["solver.steps"])
-        )
+        """Return the bytes of the codes of all sweeps of one update, or of a step of an attack with all restarts."""
+        attacked = config["attack.rows"] * config["attack.restarts"] if config["attack.rows"] else 0
+        rows = max(config["optim.batch_size"], attacked)
+        return int(FLOAT_BYTES * COPIES * rows * config["network.atoms"] * (1 + config["solver.steps"]))
 
     def ensemble(
         self, structure: Structure, data: LabelledImages, configs: Sequence[Flat], device: str
@@ -142,6 +145,6 @@ def attacked(
             low=box[0],
             high=box[1],
         )
-    kept = {name: torch.as_tensor(value) for name, value in found.items() if value is not None}
+    kept = {name: torch.as_tensor(value, dtype=torch.float64) for name, value in found.items() if value is not None}
     # Radii and numbers of steps are those of all replicas.
     return {n: v if len(v.shape) == 2 or n == "robust_far_linf" else v.expand(replicas, -1) for n, v in kept.items()}

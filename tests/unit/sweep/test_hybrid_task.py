@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from unrolled.config.check import Flat
+from unrolled.sweep.estimate import measured_seconds
 from unrolled.sweep.expand import expand
 from unrolled.sweep.tasks import TASKS
 from unrolled.sweep.trial import packs_of, trial_of, trials_of
@@ -54,6 +55,11 @@ def test_what_is_scientific_changes_the_name_and_nothing_else_does() -> None:
     assert len(set(attacked)) == len(attacked)
 
 
+def test_the_rule_of_the_step_size_is_not_one_of_admm() -> None:
+    relative, absolute = hybrid("solver=admm", "solver.step_rule=relative,absolute")
+    assert trial_of(relative).name == trial_of(absolute).name
+
+
 def test_step_sizes_share_a_pack_and_sweeps_do_not() -> None:
     assert len(packs_of(trials_of(hybrid("solver.step_size=0.5,1", "seed=0,1", "optim.lr=0.1,0.2")), 100)) == 1
     assert len(packs_of(trials_of(hybrid("solver.steps=1,2", "solver=ista,admm")), 100)) == 4
@@ -67,6 +73,16 @@ def test_cost_and_memory_grow_with_sweeps_and_attacks() -> None:
     assert task.cost(deep) > task.cost(small) > 0
     assert task.memory(deep) > 5 * task.memory(small) > 0
     assert task.cost(attacked) > task.cost(small)
+    # 256 rows and 2 restarts at once, where an update has 32 rows.
+    assert task.memory(attacked) == 16 * task.memory(small)
+
+
+def test_records_without_attacks_tell_what_trials_with_them_take(tmp_path: Path) -> None:
+    records = ran(tmp_path, "optim.epochs=1")
+    plain, attacked = (
+        measured_seconds(packs_of(trials_of(hybrid("seed=1", *more)), 9), records) for more in ((), ("attack.l2=1",))
+    )
+    assert 0 < plain < attacked
 
 
 @pytest.mark.parametrize(
@@ -92,7 +108,7 @@ def test_a_pack_leaves_whole_records_that_do_not_depend_on_it(net: tuple[str, ..
         assert row["convergence"] == row["inference_distance"][3] > 0
         assert row["stability"] > 0
         for norm, largest in (("linf", 0.2), ("l2", 1.0)) if attacks else ():
-            np.testing.assert_allclose(row[f"attack_{norm}"], np.array([0, 1 / 8, 1 / 4, 1 / 2, 1]) * largest)
+            assert row[f"attack_{norm}"].tolist() == [0, largest / 8, largest / 4, largest / 2, largest]  # not rounded
             errors = row[f"robust_pgd_{norm}"]
             assert (np.diff(errors) >= 0).all()
             assert 0 <= errors[0] <= errors[-1] <= 1
