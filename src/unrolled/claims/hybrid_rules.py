@@ -270,7 +270,9 @@ def _rise(row: dict[str, object]) -> float:
     if not (holds_list(sweeps) and holds_list(objective)):
         return float("nan")
     after = np.asarray(objective, np.float64)[np.asarray(sweeps, np.int64) >= 1]
-    return float(np.maximum(np.diff(after), 0.0).max(initial=0.0))
+    # An objective that is not a number has left their range upwards; from infinite to infinite is no rise.
+    rises = np.diff(np.where(np.isnan(after), np.inf, after))
+    return float(np.fmax(rises, 0.0).max(initial=0.0))
 
 
 def _number(value: object) -> float:

@@ -17,7 +17,7 @@ from unrolled.networks.hybrid import HybridClassifiers
 from unrolled.training.optimizers import Tensors
 
 LONG, LONG_CONVOLUTIONAL = 1000, 200
-"""Sweeps of a long run; fewer where a sweep is a hundred times as dear."""
+"""Sweeps of a long run, or k where that is more; fewer where a sweep is a hundred times as dear."""
 
 ROWS = 32
 """Test rows that are looked at, the first ones."""
@@ -52,7 +52,7 @@ def inference_measures(ensemble: HybridClassifiers, weights: Tensors, rows: Tens
         ``stability`` the mean over rows of the spectral norm of dw_k / dx; ``step_size_taken``; and, for fully
         connected frames, ``unique_minimum``, whether B has full column rank. Each ``(R,)`` unless said.
     """
-    long = LONG_CONVOLUTIONAL if ensemble.structure.convolutional else LONG
+    long = max(LONG_CONVOLUTIONAL if ensemble.structure.convolutional else LONG, ensemble.inference.steps)
     with torch.enable_grad():
         exact = ensemble.to(torch.float64)
         double = {name: w.detach().double() for name, w in weights.items()}
@@ -105,7 +105,9 @@ def _course(
     energies, distances = [], []
     for t, codes in enumerate((*begin, *islice(going, long + 1 - len(begin)))):
         if t <= EVERY or t in kept:
-            energies.append((problem.value(codes) - lowest).mean(1) / drop)
+            value = problem.value(codes)
+            # Codes that left the range of numbers have an infinite energy, never none.
+            energies.append((torch.where(torch.isfinite(value), value, torch.inf) - lowest).mean(1) / drop)
         if t in kept:
             distances.append(((codes - best).square().sum(2).sqrt() / size).mean(1))
     energy, distance = torch.stack(energies, 1), torch.stack(distances, 1)
@@ -116,7 +118,7 @@ def _course(
         "inference_objective": energy[:, [seen.index(t) for t in kept]],
         "inference_distance": distance,
         "inference_minimum": lowest.mean(1),
-        "inference_rise": later.diff(dim=1).max(1).values.clamp_min(0),
+        "inference_rise": later.diff(dim=1).nan_to_num(0.0, torch.inf).max(1).values.clamp_min(0),
         "inference_own": energy[:, -1],
         "convergence": distance[:, kept.index(how.steps)],
     }

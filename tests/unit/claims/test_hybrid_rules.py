@@ -238,6 +238,8 @@ def test_h4_finds_a_single_net_that_rises(true_frame: pd.DataFrame) -> None:
 
     assert outcome(0.5e-5), "rounding of 32-bit weights"
     assert not outcome(2e-5)
+    assert not outcome(np.inf)
+    assert not outcome(np.nan), "no number is a rise, too"
     assert outcome(1.0, first=True), "the unit step of the first sweep promises nothing"
 
 

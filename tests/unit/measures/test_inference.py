@@ -106,3 +106,17 @@ def test_a_replica_does_not_depend_on_the_others() -> None:
         alone = inference_measures(ensemble.select([r]), {n: w[[r]] for n, w in parameters.items()}, TEST)
         for name, value in alone.items():
             assert torch.equal(together[name][r], value[0]), name
+
+
+def test_nets_of_more_sweeps_than_a_long_run_have_a_distance_at_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unrolled.measures.inference.LONG", 30)
+    found = measured(Inference("ista", 50), 1.0)
+    assert found["inference_sweep"][0, -1] == 50
+    assert found["convergence"] == found["inference_distance"][0, -1]
+
+
+def test_an_iteration_that_leaves_the_numbers_is_infinitely_far_up() -> None:
+    found = measured(Inference("ista", 2), 1.0, 100.0)
+    assert found["inference_own"].isfinite().tolist() == [True, False]
+    assert found["inference_rise"][0] < 1e-9
+    assert found["inference_own"][1] == found["inference_rise"][1] == torch.inf
