@@ -87,6 +87,11 @@ def _check_solver(flat: Flat) -> None:
     if flat["task"] == "hybrid":
         if flat["solver.steps"] < 1:
             raise ConfigError(f"solver.steps: given {flat['solver.steps']}, allowed with task hybrid: an integer >= 1")
+        if flat["solver.learn_step_size"] and flat["solver.differentiation"] == "implicit":
+            raise ConfigError(
+                "solver.learn_step_size: given true, allowed with solver.differentiation=implicit: false (a fixed "
+                "point does not depend on the step size)"
+            )
         return
     if flat["solver.name"] == "rnn":
         if flat["solver.learn_step_size"]:

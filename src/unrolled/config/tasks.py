@@ -36,6 +36,7 @@ _OF_PROBLEMS = (
     "data.smoothness",
 )  # fmt: skip
 
+_OF_LEARNED = ("solver.min_step_size",)
 _OF_UNROLLED = ("solver.step_rule", "solver.first_step", "solver.differentiation")
 _OF_ATTACKS = ("attack.linf", "attack.l2", "attack.steps", "attack.restarts", "attack.rows")
 
@@ -59,10 +60,13 @@ _ELSEWHERE = (*_OF_UNROLLED, *_OF_ATTACKS)
 TAKES = {
     "fit": Takes(_REASONING, (*_OF_FRAMES, *_OF_CLASSIFIERS, *_ELSEWHERE, "data.download")),
     "properties": Takes(_REASONING, (*_OF_FRAMES, *_OF_CLASSIFIERS, *_ELSEWHERE, "data.download")),
-    "classify": Takes(_FRAMES | {"run.backend": ("auto", "eager")}, (*_OF_PROBLEMS, *_ELSEWHERE)),
-    "minimum": Takes(_FRAMES | {"theory": ("frames", "hybrid")}, (*_OF_PROBLEMS, *_OF_CLASSIFIERS, *_ELSEWHERE)),
+    "classify": Takes(_FRAMES | {"run.backend": ("auto", "eager")}, (*_OF_PROBLEMS, *_OF_LEARNED, *_ELSEWHERE)),
+    "minimum": Takes(
+        _FRAMES | {"theory": ("frames", "hybrid")}, (*_OF_PROBLEMS, *_OF_CLASSIFIERS, *_OF_LEARNED, *_ELSEWHERE)
+    ),
     "hybrid": Takes(
-        _LABELLED | {"theory": ("hybrid",), "solver.name": SOLVERS, "run.backend": ("auto", "eager")}, _OF_PROBLEMS
+        _LABELLED | {"theory": ("hybrid",), "solver.name": SOLVERS, "run.backend": ("auto", "eager")},
+        (*_OF_PROBLEMS, *_OF_LEARNED),
     ),
 }
 

@@ -123,6 +123,14 @@ BAD = {
         [*HYBRID, "solver.differentiation=none"],
         ["solver.differentiation", "'none'", "unrolled, implicit"],
     ),
+    "a learned step at a fixed point": (
+        [*HYBRID, "data.population=10000", "solver.differentiation=implicit", "solver.learn_step_size=true"],
+        ["solver.learn_step_size", "true", "solver.differentiation=implicit: false"],
+    ),
+    "the least step of another task": (
+        [*HYBRID, "data.population=10000", "solver.min_step_size=0.2"],
+        ["solver.min_step_size", "0.2", "task hybrid, which does not read it: 0.1"],
+    ),
     "a negative radius": ([*HYBRID, "attack.linf=-0.1"], ["attack.linf", "-0.1", "a finite number > 0 or null"]),
     "an attack without steps": ([*HYBRID, "attack.steps=0"], ["attack.steps", "0", "an integer >= 1"]),
     "a feed-forward net with a first step": (
