@@ -46,11 +46,6 @@ GOLDEN = (5**0.5 - 1) / 2
 class Quadratic(Protocol):
     """What an unrolled solver asks of an energy. Step sizes are ``(R,)``, codes of all layers ``(R, N, K)``."""
 
-    @property
-    def samples(self) -> int:
-        """Number N of samples."""
-        ...
-
     def split(self, whole: Tensor) -> Codes:
         """Return the layers' parts."""
         ...
@@ -129,11 +124,6 @@ class GramForm:
     def thresholds(self) -> Tensor:
         """b, ``(R, 1, K)``."""
         return torch.cat(self.limits, dim=2)
-
-    @property
-    def samples(self) -> int:
-        """Number N of samples."""
-        return self.x.shape[1]
 
     def split(self, whole: Tensor) -> Codes:
         """Return the layers' parts."""
@@ -217,11 +207,6 @@ class OperatorForm:
     def pull(self) -> Tensor:
         """B^T y, ``(R, N, K)``."""
         return self.operator.flatten(self.operator.adjoint(self.rows))
-
-    @property
-    def samples(self) -> int:
-        """Number N of samples."""
-        return self.x.shape[1]
 
     def split(self, whole: Tensor) -> Codes:
         """Return the layers' parts, flat."""

@@ -50,8 +50,8 @@ _ENTRIES = (
         "Worst cases over a class of quadratic energies, known up to constants.",
         "Measured on each trained net: relative distance to the minimiser after k sweeps, and the spectral norm of the "
         "code's derivative by the input, means over test rows.",
-        "The objective of a hybrid net is not strongly convex everywhere, so the worst case would say nothing. Where "
-        "the minimiser is not unique the distance need not vanish.",
+        "The objective of a hybrid net may be barely strongly convex, or not at all, so the worst case would say "
+        "little. Where the minimiser is not unique the distance need not vanish.",
     ),
     Deviation(
         "Hybrid nets: the gap",

@@ -72,6 +72,6 @@ def test_rows_of_frames_stand_beside_only_with_their_records(records):
     assert rows["structures"][fully] == "20"
     assert rows["layer widths"][fully] == "10", "a number where naming all would fill the page"
     assert rows["potential weight λ"][fully] == "0, 0.01"
-    assert rows["blocks a group n"][grids] == "1, 3"
+    assert rows["depth (blocks a group n, or layers after the first)"][grids] == "1, 3"
     assert rows["skip connections"][grids] == "chain, dense, residual"
     assert rows["solver steps k"][table.experiments.index("reasoning/generalization")] == "2, 5"
