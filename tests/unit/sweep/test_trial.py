@@ -68,6 +68,12 @@ OF_FRAMES = {
 }  # fmt: skip
 """Keys of the tasks of deep frames, which have tests of their own."""
 
+OF_HYBRID = {
+    "solver.step_rule", "solver.first_step", "solver.differentiation",
+    "attack.linf", "attack.l2", "attack.steps", "attack.restarts", "attack.rows",
+}  # fmt: skip
+"""Keys of the task of hybrid nets, which has tests of its own."""
+
 OTHERWISE_TESTED = {"data.file", "scale.grids"}
 """A file has tests of its own; grids are no part of a flat config."""
 
@@ -78,7 +84,7 @@ def base() -> Flat:
 
 
 def test_every_key_is_known_to_these_tests() -> None:
-    known = set(SCIENTIFIC) | set(FREE) | ONE_VALUE | OF_FRAMES | OTHERWISE_TESTED
+    known = set(SCIENTIFIC) | set(FREE) | ONE_VALUE | OF_FRAMES | OF_HYBRID | OTHERWISE_TESTED
     assert known == set(rules())
 
 
