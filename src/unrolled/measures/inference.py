@@ -82,8 +82,9 @@ def _minimum(problem: Quadratic, replicas: int, long: int) -> tuple[Tensor, Tens
 
 
 def _drop(problem: Quadratic, lowest: Tensor) -> Tensor:
-    """Return the mean over rows of E(0) - E*, ``(R,)``."""
-    return (problem.value(problem.start()) - lowest).mean(1).clamp_min(torch.finfo(torch.float64).tiny)
+    """Return the mean over rows of E(0) - E*, ``(R,)``; 1 where zero is the minimiser, as in a dead net."""
+    drop = (problem.value(problem.start()) - lowest).mean(1)
+    return torch.where(drop > 0, drop, 1.0)
 
 
 def _course(

@@ -44,7 +44,17 @@ TABLES = {
     "frames": Table("classify", NET_CELL, _ERRORS),
     "hybrid": Table(
         "hybrid",
-        (*HYBRID_CELL, "attack.linf", "attack.l2"),
+        (
+            *HYBRID_CELL,
+            "solver.step_rule",
+            "solver.first_step",
+            "solver.differentiation",
+            "data.n_train",
+            "optim.epochs",
+            "optim.potential_weight",
+            "attack.linf",
+            "attack.l2",
+        ),  # fmt: skip
         (*_ERRORS, "convergence", "stability", "inference_rise", "inference_own", "inference_spread"),
         ("attack_linf", "robust_fgsm_linf", "robust_pgd_linf", "attack_l2", "robust_fgsm_l2", "robust_pgd_l2"),
     ),
