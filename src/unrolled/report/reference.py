@@ -54,7 +54,7 @@ TABLES = {
             "optim.potential_weight",
             "attack.linf",
             "attack.l2",
-        ),  # fmt: skip
+        ),
         (*_ERRORS, "convergence", "stability", "inference_rise", "inference_own", "inference_spread"),
         ("attack_linf", "robust_fgsm_linf", "robust_pgd_linf", "attack_l2", "robust_fgsm_l2", "robust_pgd_l2"),
     ),
