@@ -111,5 +111,6 @@ def test_it_runs_one_small_step_to_finished_rows(name: str, tmp_path: Path) -> N
         "properties": ["cvg_exact", "stab_exact"],
         "classify": ["train_loss", "test_error", "f_trained"],
         "minimum": ["f_min"],
+        "hybrid": ["train_loss", "test_error", "convergence", "stability", "inference_own"],
     }[records.loc[0, "task"]]
     assert records[metrics].notna().all(axis=None)
