@@ -63,7 +63,7 @@ BAD = {
     "removed key": (["~seed"], "seed: given nothing, allowed: an integer >= 0"),
     "wrong type": (["solver.steps=abc"], "solver.steps: given 'abc', allowed: an integer >= 0"),
     "wrong type last": (["-m", "seed=0,1,x"], "seed: given 'x', allowed: an integer >= 0"),
-    "unknown solver last": (["-m", "solver=gd,foo"], "solver: given 'foo', allowed: one of feedforward, gd"),
+    "unknown solver last": (["-m", "solver=gd,foo"], "solver: given 'foo', allowed: one of admm, block_prox"),
     "unknown experiment last": (["-m", "experiment=reasoning/rnn,reasoning/foo"], "experiment: given 'reasoning/foo'"),
     "mu above L last": (["-m", "data.strong_convexity=0.1,1.5"], "data.strong_convexity: given 1.5, allowed: below"),
     "n last": (["-m", "data.n_train=10,61"], "data.n_train: given 61, allowed: 1 to data.population = 60"),

@@ -66,8 +66,8 @@ def test_ranges_choices_and_their_types() -> None:
 
 def test_groups_come_from_their_files_and_globs_match_all_of_them() -> None:
     assert values(tiny("solver=nag,gd"), "solver.name") == [("nag",), ("gd",)]
-    assert values(tiny("solver=glob(*,exclude=f*)"), "solver.name") == [("gd",), ("nag",), ("rnn",)]
-    assert values(tiny("solver=glob(*,exclude=[f*,r*])"), "solver.name") == [("gd",), ("nag",)]
+    assert values(tiny("solver=glob(*,exclude=[f*,a*,b*,i*])"), "solver.name") == [("gd",), ("nag",), ("rnn",)]
+    assert values(tiny("solver=glob([g*,n*])"), "solver.name") == [("gd",), ("nag",)]
     configs = expand(["scale=smoke", "experiment=glob([reasoning/p*,reasoning/r*])", "solver=gd"])
     assert {c["experiment"] for c in configs} == {"reasoning/properties", "reasoning/rnn"}
 

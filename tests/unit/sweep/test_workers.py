@@ -124,7 +124,8 @@ def test_an_interrupt_saves_checkpoints_and_the_next_call_goes_on_from_them(
     expected, marks, results = alone(*LONG), tmp_path / "marks", tmp_path / "results"
     marks.mkdir()
     with monkeypatch.context() as patch:
-        patch.setitem(TASKS, "classify", Slow(marks))
+        # However much later the second worker starts, the first has most of a minute before it.
+        patch.setitem(TASKS, "classify", Slow(marks, seconds=1.0))
         when(lambda: len(list(marks.iterdir())) == 2, lambda: os.kill(os.getpid(), signal.SIGINT))
         with pytest.raises(KeyboardInterrupt):
             run(frames(*LONG), results, workers=2)
